@@ -1,0 +1,322 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contracts: the shape of everything that passes between two stages.
+
+A contract is a ``TypedDict``: what travels (facts, fact cache, files) *is* the
+value, so nothing is converted on the way and ``mypy`` still sees every field.
+The controller checks incoming values against these same classes (see
+``plugin_utils/_contracts.py``), hosts only produce them.
+
+This file is private to the collection and knows nobody: no I/O, no Ansible.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+SCHEMA_VERSION = 1
+"""Version of all contracts of one release; a reader refuses any other."""
+
+Name = t.NewType("Name", str)
+"""One path component as the kernel names it: no slash, not ``.`` or ``..``, no NUL, at most 255 characters."""
+
+Timestamp = t.NewType("Timestamp", str)
+"""UTC time, ``2026-11-22T19:04:14Z``."""
+
+Scope = t.Literal["type", "device"]
+"""Which kind of node was asked: below an mdev type (location 1) or below a device (locations 2 and 3)."""
+
+Answer = t.Literal["compatible", "incompatible", "unknown"]
+"""The three answers. ``unknown`` is never a yes and never an error."""
+
+
+class Attribute(t.TypedDict):
+    """What one ``migration_version`` node said when it was read."""
+
+    status: t.Literal["ok", "unsupported", "unknown", "invalid"]
+    value: t.Optional[str]
+    """The exact text less one trailing newline when ``status`` is ``ok``, else null."""
+    reason: t.Optional[str]
+    """Stable code, null when ``ok``: absent, errno, permission, busy, hung, deadline, gone,
+    truncated, empty, not_ascii."""
+    errno: t.Optional[str]
+    """Name of the errno of the read (``ENODEV``), null when there was none."""
+    raw: t.Optional[str]
+    """Base64 of the bytes as read (at most 4096 of them) when ``invalid``, else null."""
+
+
+class Type(t.TypedDict):
+    """One directory of ``<parent>/mdev_supported_types``."""
+
+    id: Name
+    name: t.Optional[str]
+    description: t.Optional[str]
+    device_api: t.Optional[str]
+    available_instances: t.Optional[int]
+    """Null when it could not be read as a number that makes sense. Numbers of sibling types must never be added."""
+    migration_version: Attribute
+
+
+class Hardware(t.TypedDict):
+    """Names from the udev hardware database; null without pyudev."""
+
+    vendor: t.Optional[str]
+    model: t.Optional[str]
+
+
+class Parent(t.TypedDict):
+    """A device that offers mdev types."""
+
+    address: Name
+    """Name of its directory: ``0000:3b:00.0``, ``0.0.0026``, ``matrix``, ``mtty``."""
+    path: str
+    """Real path below the sysfs root, without a leading slash."""
+    subsystem: t.Optional[str]
+    vendor: str
+    """Identity for the same-vendor rule: ``pci:8086``, or ``<subsystem>:<driver>`` where there is no vendor id."""
+    driver: t.Optional[str]
+    driver_version: t.Optional[str]
+    """``version`` of the driver's module, else its ``srcversion``, else null."""
+    numa_node: t.Optional[int]
+    hardware: Hardware
+    state: t.Literal["ok", "gone", "hung"]
+    types: t.List[Type]
+
+
+class Holder(t.TypedDict):
+    """A process that holds a device open."""
+
+    pid: int
+    command: str
+    workload: t.Optional[str]
+    """Id of the workload it belongs to."""
+
+
+class Device(t.TypedDict):
+    """A mediated device, or a device bound to a VFIO driver."""
+
+    id: Name
+    """UUID of an mdev, bus address of another VFIO device."""
+    kind: t.Literal["mdev", "vfio"]
+    path: str
+    bus: str
+    parent: t.Optional[Name]
+    """Address of the mdev parent; null for kind ``vfio``."""
+    type: t.Optional[Name]
+    vendor: str
+    driver: t.Optional[str]
+    """Driver that answers for the device: the parent's for an mdev, its own for kind ``vfio``."""
+    driver_version: t.Optional[str]
+    numa_node: t.Optional[int]
+    hardware: Hardware
+    iommu_group: t.Optional[int]
+    in_use_by: t.Optional[t.List[Holder]]
+    """Null when it is not known who holds it (not root, /proc unreadable)."""
+    migration_version: Attribute
+
+
+class Workload(t.TypedDict):
+    """A VM (or another process) and the devices it was given."""
+
+    id: str
+    """UUID of the VM, else its name, else ``pid:<number>``."""
+    kind: t.Literal["qemu", "process"]
+    name: t.Optional[str]
+    uuid: t.Optional[str]
+    pid: int
+    devices: t.List[Name]
+
+
+class Note(t.TypedDict):
+    """Something that was dropped, or is not known, and why."""
+
+    item: str
+    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``."""
+    reason: str
+    """Stable code, see Attribute.reason."""
+    detail: str
+    """One sentence for a person."""
+
+
+class Snapshot(t.TypedDict):
+    """``ansible_facts.vfio_migration``: what one host's sysfs says."""
+
+    schema_version: int
+    host: str
+    boot_id: t.Optional[str]
+    kernel: str
+    page_size: int
+    """Bytes; the size of the buffer behind every sysfs attribute."""
+    time: Timestamp
+    parents: t.List[Parent]
+    devices: t.List[Device]
+    workloads: t.List[Workload]
+    notes: t.List[Note]
+
+
+class Request(t.TypedDict):
+    """Ask one node whether it accepts one string."""
+
+    scope: Scope
+    parent: t.Optional[Name]
+    """Scope ``type``: the parent. Scope ``device``: the mdev's parent, null for other VFIO devices."""
+    type: t.Optional[Name]
+    device: t.Optional[Name]
+    """Scope ``device``: id of the device to ask, else null."""
+    string: str
+    vendor: str
+    """Vendor identity of the source; another vendor's node is never asked."""
+    source_type: t.Optional[Name]
+    """mdev type of the source; at a type node another type is never asked."""
+
+
+class Evidence(t.TypedDict):
+    """Under which circumstances a verdict holds; it expires when one of them changes."""
+
+    boot_id: t.Optional[str]
+    driver: t.Optional[str]
+    driver_version: t.Optional[str]
+    time: Timestamp
+
+
+class Verdict(t.TypedDict):
+    """A request and what the driver answered."""
+
+    scope: Scope
+    parent: t.Optional[Name]
+    type: t.Optional[Name]
+    device: t.Optional[Name]
+    string: str
+    vendor: str
+    source_type: t.Optional[Name]
+    verdict: Answer
+    reason: t.Optional[str]
+    """Null when compatible, else a stable code: errno, vendor, type, not_probed, check_mode, busy, hung, deadline,
+    gone, short_write, too_long, empty, not_ascii, write_limit, absent."""
+    errno: t.Optional[str]
+    bytes_written: t.Optional[int]
+    """Count the kernel returned; null when nothing was written."""
+    form: t.Optional[t.Literal["without_newline"]]
+    """Which form of the string was written; null when nothing was written."""
+    evidence: Evidence
+
+
+class VerdictSet(t.TypedDict):
+    """``ansible_facts.vfio_migration_verdicts``: all that this host's drivers were asked."""
+
+    schema_version: int
+    host: str
+    boot_id: t.Optional[str]
+    time: Timestamp
+    written: int
+    """Writes that reached a node in the run of ``time``."""
+    would_write: t.List[Request]
+    """Check mode only: what would be written."""
+    verdicts: t.List[Verdict]
+    notes: t.List[Note]
+
+
+class HostState(t.TypedDict):
+    """How far one inventory host could be taken into account."""
+
+    host: str
+    state: t.Literal["fresh", "cached", "unreachable", "excluded"]
+    """cached: facts of an earlier run. unreachable: no facts at all. excluded: its facts break their contract."""
+    time: t.Optional[Timestamp]
+    age: t.Optional[int]
+    """Seconds between its snapshot and the pairing run."""
+    errors: t.List[str]
+    """Every contract violation found, each naming host and path."""
+
+
+class SourceMember(t.TypedDict):
+    """One device of a class of identical sources; ``device`` null: any instance this parent could have of the type."""
+
+    host: str
+    parent: t.Optional[Name]
+    device: t.Optional[Name]
+    workload: t.Optional[str]
+
+
+class SourceClass(t.TypedDict):
+    """Sources that no driver could tell apart: same vendor, kind, type and strings."""
+
+    id: str
+    kind: t.Literal["mdev", "vfio"]
+    vendor: str
+    type: t.Optional[Name]
+    device_version: t.Optional[Attribute]
+    """The device's own node (locations 2 and 3); null for members without a device."""
+    type_version: t.Optional[Attribute]
+    """The type's node (location 1); null for kind ``vfio``."""
+    members: t.List[SourceMember]
+
+
+class TargetMember(t.TypedDict):
+    """One node that may receive: a type on a parent (``device`` null) or an existing free device."""
+
+    host: str
+    parent: t.Optional[Name]
+    device: t.Optional[Name]
+    room: t.Optional[int]
+    """Instances that fit now, by this type alone (never add sibling types); 1 for a free device, 0 for one in use,
+    null when unknown."""
+
+
+class TargetClass(t.TypedDict):
+    """Targets that gave the same answers to every string they were asked."""
+
+    id: str
+    scope: Scope
+    kind: t.Literal["mdev", "vfio"]
+    vendor: str
+    type: t.Optional[Name]
+    version: Attribute
+    """The node's own string."""
+    members: t.List[TargetMember]
+
+
+class Pairing(t.TypedDict):
+    """May a device of this source class move to a target of this class? Directed."""
+
+    source: str
+    target: str
+    verdict: Answer
+    reason: t.Optional[str]
+    """Null when compatible, else a stable code."""
+    errno: t.Optional[str]
+    scope: t.Optional[Scope]
+    """Which kind of node decided: the device node wins over the type node; null when none was asked."""
+    way_back: Answer
+    """Would the source's own node accept what the target's node produces?"""
+    warnings: t.List[str]
+    """Stable codes: no_way_back, inconsistent, expired."""
+    asked: t.Optional[Timestamp]
+    """Time of the oldest verdict behind it."""
+
+
+class Finding(t.TypedDict):
+    """Something about the fleet that a person should look at."""
+
+    kind: str
+    """Stable code: uuid_clash, no_way_back, inconsistent, expired, unreachable, cached, excluded, hung, not_probed."""
+    hosts: t.List[str]
+    item: str
+    detail: str
+    """One sentence: what, where, and what to do."""
+
+
+class Pairings(t.TypedDict):
+    """The directed matrix of a fleet. A pair that is not listed is incompatible: another vendor, or (for a type
+    node) another type; no driver was asked for those."""
+
+    schema_version: int
+    time: Timestamp
+    partial: bool
+    """True when a host of the inventory could not be taken into account."""
+    hosts: t.List[HostState]
+    sources: t.List[SourceClass]
+    targets: t.List[TargetClass]
+    pairings: t.List[Pairing]
+    findings: t.List[Finding]
