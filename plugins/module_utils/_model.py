@@ -39,7 +39,7 @@ class Attribute(t.TypedDict):
     """The exact text less one trailing newline when ``status`` is ``ok``, else null."""
     reason: t.Optional[str]
     """Stable code, null when ``ok``: absent, errno, permission, busy, hung, deadline, gone,
-    truncated, empty, not_ascii."""
+    incomplete, truncated, empty, not_ascii."""
     errno: t.Optional[str]
     """Name of the errno of the read (``ENODEV``), null when there was none."""
     raw: t.Optional[str]
@@ -134,7 +134,7 @@ class Note(t.TypedDict):
     item: str
     """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``."""
     reason: str
-    """Stable code, see Attribute.reason."""
+    """Stable code: those of Attribute, and not_a_number, holders, no_pyudev, other_root."""
     detail: str
     """One sentence for a person."""
 

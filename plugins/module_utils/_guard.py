@@ -1,0 +1,272 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run operations that may never return, and return all the same.
+
+A read of a sysfs attribute runs code of a driver. When that code waits for
+dead hardware the reader sits in state D and not even SIGKILL ends it. So the
+operations run in a forked child, one after the other, and the child streams
+every result back. When a result does not come in time the child is left
+behind, and a fresh one takes the rest of the work.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import errno as errno_module
+import marshal
+import os
+import select
+import signal
+import struct
+import time
+import typing as t
+
+Value = t.Any
+"""What an operation gives: anything ``marshal`` can carry (text, bytes, numbers, lists, tuples, None)."""
+
+Handler = t.Callable[..., Value]
+
+_HEADER = struct.Struct("=BI")
+_REQUEST, _DONE, _ERRNO, _BROKEN = range(4)
+_DIED = "the process that reads sysfs ended unexpectedly; was it killed for lack of memory?"
+
+
+class Op(t.NamedTuple):
+    """One operation: ``handler`` by name, its arguments, and the group that must not be touched after a hang."""
+
+    group: str
+    handler: str
+    args: t.Tuple[t.Any, ...]
+
+
+class Outcome(t.NamedTuple):
+    """What became of an operation.
+
+    state: ``done`` (see value), ``errno`` (see errno), ``hung`` (it, or an earlier one of its group, did not come
+    back in time), ``deadline`` (not started: the time for this host is over).
+    """
+
+    state: str
+    value: Value = None
+    errno: int = 0
+
+    @property
+    def errno_name(self) -> t.Optional[str]:
+        """``ENODEV``, or null when there was no errno."""
+        return errno_module.errorcode.get(self.errno, str(self.errno)) if self.state == "errno" else None
+
+
+HUNG = Outcome("hung")
+LATE = Outcome("deadline")
+
+
+class WorkerError(Exception):
+    """The child broke for a reason that is no errno: a defect of the collection, not of the host."""
+
+
+class Guard:
+    """Runs operations under two limits.
+
+    ``timeout``: seconds until one operation counts as hung. ``deadline``: seconds, counted from the construction,
+    after which nothing is started or waited for any more. ``handlers`` run in the child; they raise ``OSError`` for
+    the errno that the kernel gave.
+    """
+
+    def __init__(self, handlers: t.Mapping[str, Handler], timeout: float, deadline: float) -> None:
+        self._handlers = handlers
+        self._timeout = timeout
+        self._end = time.monotonic() + deadline
+        self._child: t.Optional[_Child] = None
+        self._abandoned: t.List[int] = []
+        self.hung_groups: t.Set[str] = set()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """Wait before a retry, but not beyond the deadline."""
+        time.sleep(min(seconds, self.time_left))
+
+    def run(self, ops: t.Sequence[Op]) -> t.List[Outcome]:
+        """Outcomes in the order of ``ops``; takes as many children as there are hung groups, plus one."""
+        outcomes: t.List[Outcome] = [LATE] * len(ops)
+        pending = list(range(len(ops)))
+        while pending:
+            for index in pending:
+                if ops[index].group in self.hung_groups:
+                    outcomes[index] = HUNG
+            pending = [index for index in pending if ops[index].group not in self.hung_groups]
+            if not pending or self.time_left <= 0:
+                break
+            pending = self._run_batch(ops, pending, outcomes)
+        return outcomes
+
+    def _run_batch(self, ops: t.Sequence[Op], pending: t.List[int], outcomes: t.List[Outcome]) -> t.List[int]:
+        """Give ``pending`` to one child; the indexes it left undone, because it hung or because time is over."""
+        child = self._child or _Child(self._handlers)
+        self._child = child
+        child.send([(ops[index].handler, ops[index].args) for index in pending])
+        for position, index in enumerate(pending):
+            outcome = child.receive(min(self._timeout, self.time_left))
+            if outcome is not None:
+                outcomes[index] = outcome
+                continue
+            self._abandon()
+            # A driver that is merely slower than what was left of the deadline is not called hung.
+            if self.time_left > 0:
+                outcomes[index] = HUNG
+                self.hung_groups.add(ops[index].group)
+                return pending[position + 1 :]
+            return []
+        return []
+
+    def _abandon(self) -> None:
+        if self._child is not None:
+            self._child.abandon()
+            self._abandoned.append(self._child.pid)
+            self._child = None
+
+    def close(self) -> None:
+        """Let the child go; never waits for one that hangs."""
+        if self._child is not None:
+            self._child.finish()
+            self._child = None
+        for pid in self._abandoned:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+        self._abandoned = []
+
+
+class _Child:
+    """The forked process and the two pipes to it."""
+
+    def __init__(self, handlers: t.Mapping[str, Handler]) -> None:
+        task_read, task_write = os.pipe()
+        result_read, result_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _serve(handlers, task_read, result_write)
+        os.close(task_read)
+        os.close(result_write)
+        self._tasks = task_write
+        self._results = result_read
+        self._poll = select.poll()
+        self._poll.register(result_read, select.POLLIN | select.POLLHUP)
+        self._buffer = bytearray()
+        self._unanswered = 0
+
+    def send(self, calls: t.List[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> None:
+        self._unanswered += len(calls)
+        try:
+            _write_frame(self._tasks, _REQUEST, calls)
+        except BrokenPipeError:
+            raise WorkerError(_DIED) from None
+
+    def receive(self, timeout: float) -> t.Optional[Outcome]:
+        """The next outcome, or null when it did not come within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            frame = self._next_frame()
+            if frame is not None:
+                self._unanswered -= 1
+                return _outcome(*frame)
+            if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                return None
+            chunk = os.read(self._results, 1 << 16)
+            if not chunk:
+                raise WorkerError(_DIED)
+            self._buffer += chunk
+
+    def _next_frame(self) -> t.Optional[t.Tuple[int, Value]]:
+        if len(self._buffer) < _HEADER.size:
+            return None
+        kind, length = _HEADER.unpack_from(self._buffer)
+        end = _HEADER.size + length
+        if len(self._buffer) < end:
+            return None
+        value = marshal.loads(bytes(self._buffer[_HEADER.size : end]))
+        del self._buffer[:end]
+        return kind, value
+
+    def abandon(self) -> None:
+        """Leave it behind: kill it if that helps, wait for nothing."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.close(self._tasks)
+        os.close(self._results)
+
+    def finish(self) -> None:
+        """When it is idle, closing its pipe ends it at once."""
+        if self._unanswered:
+            self.abandon()
+            return
+        os.close(self._tasks)
+        os.close(self._results)
+        os.waitpid(self.pid, 0)
+
+
+def _outcome(kind: int, value: Value) -> Outcome:
+    if kind == _DONE:
+        return Outcome("done", value)
+    if kind == _ERRNO:
+        return Outcome("errno", None, value)
+    raise WorkerError(str(value))
+
+
+def _write_frame(fd: int, kind: int, value: Value) -> None:
+    body = marshal.dumps(value)
+    view = memoryview(_HEADER.pack(kind, len(body)) + body)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _read_exactly(fd: int, count: int) -> bytes:
+    parts: t.List[bytes] = []
+    while count:
+        part = os.read(fd, count)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _serve(handlers: t.Mapping[str, Handler], tasks: int, results: int) -> t.NoReturn:
+    """The child's life. It leaves no trace of the caller: an abandoned child must not keep a terminal, a pipe to
+    the controller or a lock open, or the task would not end before the driver does."""
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        keep = sorted((tasks, results))
+        os.closerange(3, keep[0])
+        os.closerange(keep[0] + 1, keep[1])
+        os.closerange(keep[1] + 1, 4096)
+        while True:
+            _kind, length = _HEADER.unpack(_read_exactly(tasks, _HEADER.size))
+            for name, args in marshal.loads(_read_exactly(tasks, length)):
+                try:
+                    _write_frame(results, _DONE, handlers[name](*args))
+                except OSError as exc:
+                    _write_frame(results, _ERRNO, exc.errno or errno_module.EIO)
+    except (EOFError, BrokenPipeError):
+        pass
+    except BaseException as exc:  # nothing may return into the caller's program from here
+        try:
+            _write_frame(results, _BROKEN, "%s: %s" % (type(exc).__name__, exc))
+        except OSError:
+            pass
+    finally:
+        os._exit(0)

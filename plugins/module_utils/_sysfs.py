@@ -1,0 +1,197 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only code that opens sysfs.
+
+Paths are relative to the sysfs root and have no leading slash. The functions
+above the line run in the child process of a ``Guard``; ``Sysfs`` is the face
+that everybody else uses. Sources: Documentation/filesystems/sysfs.rst,
+fs/kernfs/file.c, fs/sysfs/file.c.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import posixpath
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
+from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute
+
+TRANSIENT = frozenset((errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT))
+"""Answers that say nothing yet: ask again, then call it unknown."""
+
+DENIED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+"""Answers of the operating system, not of the driver."""
+
+VANISHED = frozenset((errno.ENOENT, errno.ENODEV, errno.ENXIO))
+"""What a node answers when it is gone; ENODEV is also a driver's "does not migrate"."""
+
+_RETRIES = 3
+_RETRY_PAUSE = 0.05
+_READ_BYTES = (1 << 16) + 1
+_TRUNCATED = (4095, 65535)
+_RAW_KEPT = 4096
+_TEXT = frozenset(bytes(range(0x20, 0x7F)) + b"\t\n")
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # One read: a sysfs attribute never exceeds a page, and a second read could run the driver again.
+        return os.read(fd, _READ_BYTES)
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, data: bytes) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        # One unbuffered write: the kernel cuts at a page, and sending the rest would be a new string to the driver.
+        return os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _list(path: str) -> t.List[str]:
+    return sorted(os.listdir(path))
+
+
+def _link(path: str) -> str:
+    return os.readlink(path)
+
+
+def _stat(path: str) -> bool:
+    os.stat(path)
+    return True
+
+
+HANDLERS: t.Dict[str, Handler] = {"read": _read, "write": _write, "list": _list, "link": _link, "stat": _stat}
+
+# ----------------------------------------------------------------------------------------------------------------
+
+
+class Sysfs:
+    """Many nodes at once, each answer an ``Outcome`` (errors are answers too, nothing raises for the host's sake).
+
+    ``root`` is an absolute path. Every call takes pairs of (group, path): after a hang the group is left alone.
+    """
+
+    def __init__(self, root: str, guard: Guard) -> None:
+        self._root = root.rstrip("/")
+        self.guard = guard
+
+    def _run(self, handler: str, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
+        return self.guard.run([Op(group, handler, (self._root + "/" + path,)) for group, path in items])
+
+    def list(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
+        """Sorted names of the entries of directories."""
+        return self._run("list", items)
+
+    def exists(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
+        """Done when it is there, else the errno."""
+        return self._run("stat", items)
+
+    def links(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
+        """Where symlinks point, as a path below the root. sysfs links name the real directory, so nothing is
+        resolved twice and a loop cannot catch us; a link out of the root counts as ENOENT."""
+        outcomes = self._run("link", items)
+        return [_below_root(path, outcome) for (_group, path), outcome in zip(items, outcomes)]
+
+    def read(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
+        """Bytes of attributes, each read once, transient errors retried."""
+        return self._retry("read", [(group, (self._root + "/" + path,)) for group, path in items])
+
+    def write(self, items: t.Sequence[t.Tuple[str, str, bytes]]) -> t.List[Outcome]:
+        """Write each value with a single write(2); the count that the kernel returned."""
+        return self._retry("write", [(group, (self._root + "/" + path, data)) for group, path, data in items])
+
+    def _retry(self, handler: str, items: t.Sequence[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> t.List[Outcome]:
+        ops = [Op(group, handler, args) for group, args in items]
+        outcomes = self.guard.run(ops)
+        for _attempt in range(_RETRIES):
+            again = [index for index, outcome in enumerate(outcomes) if outcome.errno in TRANSIENT]
+            if not again or not self.guard.time_left:
+                break
+            self.guard.pause(_RETRY_PAUSE)
+            for index, outcome in zip(again, self.guard.run([ops[index] for index in again])):
+                # A retry that comes too late must not hide what the driver said before.
+                if outcome.state != "deadline":
+                    outcomes[index] = outcome
+        return outcomes
+
+
+def _below_root(path: str, outcome: Outcome) -> Outcome:
+    if outcome.state != "done":
+        return outcome
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), outcome.value))
+    if target.startswith(("/", "..")):
+        return Outcome("errno", None, errno.ENOENT)
+    return Outcome("done", target)
+
+
+def without_newline(raw: bytes) -> bytes:
+    """Less exactly one trailing newline: the one that ``show`` functions add. Nothing else is ever stripped."""
+    return raw[:-1] if raw.endswith(b"\n") else raw
+
+
+def text(outcome: Outcome, limit: int = 4096) -> t.Optional[str]:
+    """A description for people: bounded, undecodable bytes escaped; null when it could not be read."""
+    if outcome.state != "done":
+        return None
+    return without_newline(outcome.value)[:limit].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+
+
+def is_probeable(raw: bytes) -> bool:
+    """Only ASCII text may be carried as a version string ("should only contain ascii characters")."""
+    return _TEXT.issuperset(raw)
+
+
+def attribute(outcome: Outcome, page_size: int) -> Attribute:
+    """A read of ``migration_version`` as its contract; ``page_size`` in bytes."""
+    if outcome.state == "errno":
+        return _unread(outcome)
+    if outcome.state != "done":
+        return _attribute("unknown", outcome.state)
+    raw: bytes = outcome.value
+    value = without_newline(raw)
+    reason = None
+    # A driver that fills its page is clipped to one byte less than the page (sysfs_emit, fs/sysfs/file.c).
+    if not raw.endswith(b"\n") and (len(raw) in _TRUNCATED or len(raw) >= page_size - 1):
+        reason = "truncated"
+    elif not value:
+        reason = "empty"
+    elif not is_probeable(value):
+        reason = "not_ascii"
+    if reason is not None:
+        return _attribute("invalid", reason, raw=base64.b64encode(raw[:_RAW_KEPT]).decode("ascii"))
+    return _attribute("ok", value=value.decode("ascii"))
+
+
+def unknown(reason: str) -> Attribute:
+    """Nothing could be learned, for a reason other than the read itself."""
+    return _attribute("unknown", reason)
+
+
+def _unread(outcome: Outcome) -> Attribute:
+    if outcome.errno == errno.ENOENT:
+        return _attribute("unsupported", "absent", outcome.errno_name)
+    if outcome.errno in TRANSIENT:
+        return _attribute("unknown", "busy", outcome.errno_name)
+    if outcome.errno in DENIED:
+        return _attribute("unknown", "permission", outcome.errno_name)
+    return _attribute("unsupported", "errno", outcome.errno_name)
+
+
+def _attribute(
+    status: t.Literal["ok", "unsupported", "unknown", "invalid"],
+    reason: t.Optional[str] = None,
+    errno_name: t.Optional[str] = None,
+    value: t.Optional[str] = None,
+    raw: t.Optional[str] = None,
+) -> Attribute:
+    return {"status": status, "value": value, "reason": reason, "errno": errno_name, "raw": raw}

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names of hardware from udev's database, through pyudev where the host has it.
+
+Only udev's own properties are taken from libudev: it keeps sysfs attributes in
+a cache and turns ENODEV into nothing, so those are read in ``_sysfs``.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
+from ansible_collections.vfio.migration.plugins.module_utils._model import Hardware
+
+UNKNOWN: Hardware = {"vendor": None, "model": None}
+
+_context: t.Any = None
+
+
+def _hardware(path: str) -> t.Optional[t.Tuple[t.Optional[str], t.Optional[str]]]:
+    """(vendor, model); null when this Python has no pyudev. Imported here, in the child: it takes long to load, and
+    libudev's files are then closed with the child."""
+    global _context  # one libudev context for the life of the child
+    try:
+        import pyudev  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    try:
+        _context = _context or pyudev.Context()
+        properties = pyudev.Devices.from_sys_path(_context, path).properties
+        return properties.get("ID_VENDOR_FROM_DATABASE"), properties.get("ID_MODEL_FROM_DATABASE")
+    except pyudev.DeviceNotFoundError:
+        return None, None
+
+
+HANDLERS: t.Dict[str, Handler] = {"hardware": _hardware}
+
+
+def hardware(
+    sysfs_root: str, items: t.Sequence[t.Tuple[str, str]], guard: Guard
+) -> t.Tuple[t.List[Hardware], t.Optional[str]]:
+    """Names for pairs of (group, path below the root), and why they are unknown: null, ``no_pyudev`` or
+    ``other_root`` (libudev looks at /sys and nowhere else)."""
+    if sysfs_root.rstrip("/") != "/sys":
+        return [UNKNOWN] * len(items), "other_root" if items else None
+    outcomes = guard.run([Op(group, "hardware", ("/sys/" + path,)) for group, path in items])
+    names: t.List[Hardware] = []
+    missing = False
+    for outcome in outcomes:
+        missing = missing or (outcome.state == "done" and outcome.value is None)
+        vendor, model = outcome.value if outcome.state == "done" and outcome.value else (None, None)
+        names.append({"vendor": vendor, "model": model})
+    return names, "no_pyudev" if missing else None

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which process holds which device, and which VM that is: from /proc.
+
+A device counts as held when a process has its VFIO group or its VFIO character
+device open, or when a QEMU command line names it. Sources: proc(5),
+Documentation/driver-api/vfio.rst, qemu(1) (``-name``, ``-uuid``, ``-device``).
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
+from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name, Workload
+
+_VFIO = "/dev/vfio/"
+_CDEV = "/dev/vfio/devices/"
+_CMDLINE_BYTES = 1 << 20
+
+
+def _pids(proc_root: str) -> t.List[int]:
+    return sorted(int(name) for name in os.listdir(proc_root) if name.isdigit())
+
+
+def _open_vfio(directory: str) -> t.Optional[t.List[str]]:
+    """Targets of the file descriptors that lead to VFIO; null when we may not look."""
+    found = set()
+    try:
+        names = os.listdir(directory)
+    except PermissionError:
+        return None
+    for name in names:
+        try:
+            target = os.readlink(os.path.join(directory, name))
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            return None
+        if target.startswith(_VFIO):
+            found.add(target)
+    return sorted(found)
+
+
+def _process(proc_root: str, pid: int) -> t.Tuple[bytes, t.Optional[t.List[str]]]:
+    directory = os.path.join(proc_root, str(pid))
+    fd = os.open(os.path.join(directory, "cmdline"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        cmdline = os.read(fd, _CMDLINE_BYTES)
+    finally:
+        os.close(fd)
+    # A kernel thread has no command line and opens nothing.
+    return cmdline, _open_vfio(os.path.join(directory, "fd")) if cmdline else []
+
+
+HANDLERS: t.Dict[str, Handler] = {"pids": _pids, "process": _process}
+
+
+class Process(t.NamedTuple):
+    """What /proc says of one process. ``open_vfio`` is null when we may not look."""
+
+    pid: int
+    argv: t.List[str]
+    open_vfio: t.Optional[t.List[str]]
+
+
+class Found(t.NamedTuple):
+    """Holders by device id, the workloads, and whether every process could be looked at."""
+
+    holders: t.Dict[str, t.List[Holder]]
+    workloads: t.List[Workload]
+    complete: bool
+
+
+class DeviceKey(t.NamedTuple):
+    """By what a process can name a device."""
+
+    id: Name
+    group: t.Optional[int]
+    cdevs: t.List[str]
+    """Names below /dev/vfio/devices: ``vfio0``."""
+
+
+def processes(proc_root: str, guard: Guard) -> t.Tuple[t.List[Process], bool]:
+    """All processes, and whether none was hidden from us or hung."""
+    listing = guard.run([Op("proc", "pids", (proc_root,))])[0]
+    if listing.state != "done":
+        return [], False
+    pids: t.List[int] = listing.value
+    outcomes = guard.run([Op("proc/%d" % pid, "process", (proc_root, pid)) for pid in pids])
+    found, complete = [], True
+    for pid, outcome in zip(pids, outcomes):
+        if outcome.state == "done":
+            cmdline, open_vfio = outcome.value
+            found.append(Process(pid, _argv(cmdline), open_vfio))
+            complete = complete and open_vfio is not None
+        elif outcome.state != "errno" or outcome.errno_name not in ("ENOENT", "ESRCH"):
+            complete = False
+    return found, complete
+
+
+def _argv(cmdline: bytes) -> t.List[str]:
+    return [part.decode("utf-8", "backslashreplace") for part in cmdline.rstrip(b"\0").split(b"\0")]
+
+
+def match(devices: t.Sequence[DeviceKey], found: t.Sequence[Process], complete: bool) -> Found:
+    """Bring processes and devices together; pure."""
+    by_node: t.Dict[str, t.List[Name]] = {}
+    for device in devices:
+        for cdev in device.cdevs:
+            by_node.setdefault(_CDEV + cdev, []).append(device.id)
+        if device.group is not None:
+            by_node.setdefault(_VFIO + str(device.group), []).append(device.id)
+    known = {device.id.lower(): device.id for device in devices}
+    holders: t.Dict[str, t.List[Holder]] = {}
+    workloads = []
+    for process in found:
+        vm = _qemu(process.argv)
+        ids = {device for node in process.open_vfio or () for device in by_node.get(node, ())}
+        ids.update(known[name] for name in (vm.devices if vm else ()) if name in known)
+        if not ids:
+            continue
+        workload = _workload(process, vm, sorted(ids))
+        workloads.append(workload)
+        for device_id in sorted(ids):
+            holder: Holder = {"pid": process.pid, "command": process.argv[0][:256], "workload": workload["id"]}
+            holders.setdefault(device_id, []).append(holder)
+    return Found(holders, workloads, complete)
+
+
+class _Qemu(t.NamedTuple):
+    name: t.Optional[str]
+    uuid: t.Optional[str]
+    devices: t.List[str]
+
+
+def _workload(process: Process, vm: t.Optional[_Qemu], ids: t.List[Name]) -> Workload:
+    name, uuid = (vm.name, vm.uuid) if vm else (None, None)
+    return {
+        "id": uuid or name or "pid:%d" % process.pid,
+        "kind": "qemu" if vm else "process",
+        "name": name,
+        "uuid": uuid,
+        "pid": process.pid,
+        "devices": ids,
+    }
+
+
+def _qemu(argv: t.Sequence[str]) -> t.Optional[_Qemu]:
+    """Name, UUID and devices of a QEMU command line; null for any other program."""
+    program = os.path.basename(argv[0])
+    if not program.startswith("qemu") and program != "kvm":
+        return None
+    name, uuid, devices = None, None, []
+    for option, value in zip(argv, argv[1:]):
+        if option.startswith("--"):
+            option = option[1:]
+        if option == "-name":
+            values = _options(value)
+            name = values.get("guest") or values.get("") or None
+        elif option == "-uuid":
+            uuid = value.lower()
+        elif option == "-device":
+            devices.extend(_device_names(_options(value)))
+    return _Qemu(name, uuid, devices)
+
+
+def _options(value: str) -> t.Dict[str, str]:
+    """``a=b,c`` or a JSON object, as QEMU's own option parser takes them; a first word without ``=`` is key ``""``."""
+    if value.startswith("{"):
+        try:
+            return {str(key): str(item) for key, item in json.loads(value).items()}
+        except ValueError:
+            return {}
+    options: t.Dict[str, str] = {}
+    # QEMU writes a comma within a value twice.
+    for index, part in enumerate(value.replace(",,", "\0").split(",")):
+        key, equals, item = part.replace("\0", ",").partition("=")
+        if equals:
+            options[key] = item
+        elif index == 0:
+            options[""] = key
+    return options
+
+
+def _device_names(options: t.Mapping[str, str]) -> t.Iterator[str]:
+    if options.get("sysfsdev"):
+        yield os.path.basename(options["sysfsdev"].rstrip("/")).lower()
+    host = options.get("host", "").lower()
+    if host:
+        # QEMU lets the PCI domain be left out when it is 0000.
+        yield host if host.count(":") == 2 else "0000:" + host

@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vfio_facts
+short_description: Gather what a host's sysfs says about its VFIO devices and their migration
+version_added: 0.1.0
+author: The vfio.migration authors (@vfio-migration)
+description:
+  - Reads mdev parents of every kind, their types, mediated devices, and other devices bound to a VFIO driver.
+  - Reads C(migration_version) at all three locations, under the mdev type, under the mediated device, and under a
+    VFIO device that is not mediated. The strings are opaque and come out byte for byte.
+  - Names the processes that hold a device open, and for QEMU the VM.
+  - A driver that does not answer costs O(read_timeout) once. The host still reports, within O(deadline), and the note
+    tells which node hung.
+  - Works without root as far as permissions allow. What could not be seen is listed in RV(ansible_facts.vfio_migration.notes).
+options: {}
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+  - ansible.builtin.action_common_attributes.facts
+  - vfio.migration.host
+attributes:
+  check_mode:
+    support: full
+    details: Reading is all this module ever does.
+  diff_mode:
+    support: none
+  facts:
+    support: full
+  platform:
+    support: full
+    platforms: linux
+seealso:
+  - module: vfio.migration.compatibility_facts
+  - ref: Kernel documentation of VFIO mediated devices <vfio-mediated-device>
+    description: L(vfio-mediated-device,https://docs.kernel.org/driver-api/vfio-mediated-device.html)
+"""
+
+EXAMPLES = r"""
+- name: See what the host can migrate
+  vfio.migration.vfio_facts:
+  become: true
+
+- name: Read a host whose sysfs is mounted elsewhere, with little patience
+  vfio.migration.vfio_facts:
+    sysfs_root: /host/sys
+    proc_root: /host/proc
+    read_timeout: 0.5
+    deadline: 10
+
+- name: Show what could not be seen, and why
+  ansible.builtin.debug:
+    var: ansible_facts.vfio_migration.notes
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts to add to ansible_facts.
+  returned: always
+  type: dict
+  contains:
+    vfio_migration:
+      description: The snapshot of this host.
+      returned: always
+      type: dict
+      contains:
+        schema_version:
+          description: Version of this structure.
+          type: int
+          returned: always
+          sample: 1
+        host:
+          description: Name the host gives itself.
+          type: str
+          returned: always
+        boot_id:
+          description: Changes with every boot; null when C(/proc) does not say.
+          type: str
+          returned: always
+        kernel:
+          description: Release of the running kernel.
+          type: str
+          returned: always
+          sample: 6.12.41-amd64
+        page_size:
+          description: Bytes of a memory page, the limit of every sysfs attribute.
+          type: int
+          returned: always
+          sample: 4096
+        time:
+          description: When the host was read, in UTC.
+          type: str
+          returned: always
+          sample: '2026-03-01T03:00:00Z'
+        parents:
+          description:
+            - Devices that offer mdev types, each with RV(ignore:address), path below sysfs, subsystem, vendor identity,
+              driver and its version, NUMA node, hardware names, state (V(ok), V(gone) or V(hung)) and types.
+            - Each type has RV(ignore:id), name, description, C(device_api), C(available_instances) (null when unknown)
+              and C(migration_version). Numbers of sibling types share one capacity and must never be added.
+          type: list
+          elements: dict
+          returned: always
+        devices:
+          description: Mediated devices (kind V(mdev)) and other VFIO devices (kind V(vfio)).
+          type: list
+          elements: dict
+          returned: always
+          contains:
+            id:
+              description: UUID, or address on the bus.
+              type: str
+              returned: always
+            kind:
+              description: V(mdev) or V(vfio).
+              type: str
+              returned: always
+            parent:
+              description: Address of the parent of a mediated device.
+              type: str
+              returned: always
+            type:
+              description: mdev type, null when it is not known (yet).
+              type: str
+              returned: always
+            iommu_group:
+              description: Number of the IOMMU group.
+              type: int
+              returned: always
+            in_use_by:
+              description: Processes that hold it; empty when nobody does, null when that could not be found out.
+              type: list
+              elements: dict
+              returned: always
+            migration_version:
+              description:
+                - What the node said. C(status) is V(ok), V(unsupported), V(unknown) or V(invalid), C(value) the exact
+                  string, C(reason) and C(errno) say why there is none, C(raw) holds invalid bytes as base64.
+              type: dict
+              returned: always
+        workloads:
+          description: VMs and other processes with the devices they hold.
+          type: list
+          elements: dict
+          returned: always
+        notes:
+          description: Every item that was dropped or is unknown, with a reason code and a sentence.
+          type: list
+          elements: dict
+          returned: always
+"""
+
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vfio.migration.plugins.module_utils import _host
+from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
+from ansible_collections.vfio.migration.plugins.module_utils._inventory import snapshot
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_host.ARGUMENTS, supports_check_mode=True)
+    try:
+        facts = snapshot(_host.options(module.params))
+    except (ValueError, WorkerError) as exc:
+        module.fail_json(msg="vfio.migration.vfio_facts: %s" % exc)
+    module.exit_json(changed=False, ansible_facts={"vfio_migration": facts})
+
+
+if __name__ == "__main__":
+    main()
