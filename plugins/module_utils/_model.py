@@ -31,6 +31,15 @@ Answer = t.Literal["compatible", "incompatible", "unknown"]
 """The three answers. ``unknown`` is never a yes and never an error."""
 
 
+def name_error(text: str) -> t.Optional[str]:
+    """What keeps ``text`` from being a Name, as the end of a sentence; null when it is one."""
+    if not text or len(text) > 255:
+        return "must have 1 to 255 characters"
+    if "/" in text or "\0" in text or text in (".", ".."):
+        return "must be one name as the kernel gives it, without a slash and not '.' or '..'"
+    return None
+
+
 class Attribute(t.TypedDict):
     """What one ``migration_version`` node said when it was read."""
 
@@ -193,7 +202,7 @@ class Verdict(t.TypedDict):
     verdict: Answer
     reason: t.Optional[str]
     """Null when compatible, else a stable code: errno, vendor, type, not_probed, check_mode, busy, hung, deadline,
-    gone, short_write, too_long, empty, not_ascii, write_limit, absent."""
+    gone, unreadable, short_write, too_long, empty, not_ascii, write_limit, absent."""
     errno: t.Optional[str]
     bytes_written: t.Optional[int]
     """Count the kernel returned; null when nothing was written."""

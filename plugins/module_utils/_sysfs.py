@@ -31,6 +31,9 @@ DENIED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 VANISHED = frozenset((errno.ENOENT, errno.ENODEV, errno.ENXIO))
 """What a node answers when it is gone; ENODEV is also a driver's "does not migrate"."""
 
+MISSING = Outcome("errno", None, errno.ENOENT)
+"""Outcome of asking for what is not there."""
+
 _RETRIES = 3
 _RETRY_PAUSE = 0.05
 _READ_BYTES = (1 << 16) + 1
@@ -130,7 +133,7 @@ def _below_root(path: str, outcome: Outcome) -> Outcome:
         return outcome
     target = posixpath.normpath(posixpath.join(posixpath.dirname(path), outcome.value))
     if target.startswith(("/", "..")):
-        return Outcome("errno", None, errno.ENOENT)
+        return MISSING
     return Outcome("done", target)
 
 
