@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: report
+short_description: Show how ready a fleet is, and write all that is known to one file
+version_added: "0.1.0"
+author:
+  - The vfio.migration authors (@vfio-migration)
+description:
+  - Reads the matrix that M(vfio.migration.pairings) wrote and judges every device and every VM.
+    It can leave its host now, a driver elsewhere accepts it but there is no room, it is unknown, or it is blocked.
+  - Prints a summary for a person, with the reason in one sentence for all that is not ready.
+  - Writes snapshots, verdicts, pairings and the judgement of every device to one JSON file, if O(dest) is given.
+  - Fails only if asked to, see O(fail_on).
+  - Names and strings that come from hosts are escaped and shortened in the text. The file holds them unchanged.
+options:
+  pairings:
+    description:
+      - Path on the controller of the file that M(vfio.migration.pairings) wrote.
+    type: path
+    required: true
+  dest:
+    description:
+      - Path on the controller of the JSON file to write. Its folder has to exist.
+      - The file is replaced in one step, so a reader never sees half of it.
+    type: path
+  fail_on:
+    description:
+      - Fail, after everything was shown and written, if the fleet meets one of these conditions.
+      - V(unreachable), V(excluded) and V(cached) are states of hosts.
+        V(blocked), V(unknown) and V(no_room) are states of devices.
+        V(findings) is any finding at all, and each other word is one kind of finding.
+    type: list
+    elements: str
+    default: []
+    choices:
+      - unreachable
+      - excluded
+      - cached
+      - blocked
+      - unknown
+      - no_room
+      - findings
+      - uuid_clash
+      - inconsistent
+      - hung
+      - not_probed
+      - expired
+      - no_way_back
+  show:
+    description:
+      - Whether to print the summary. Turn it off where standard output has to stay machine readable.
+    type: bool
+    default: true
+attributes:
+  action:
+    support: full
+    description: It is an action plugin and does everything on the controller.
+  async:
+    support: none
+    description: It can not run in the background.
+  become:
+    support: none
+    description: It does not use O(ignore:become).
+  bypass_host_loop:
+    support: none
+    description: It runs for every host of the play; use it with C(run_once), it reads all hosts' facts at once.
+  check_mode:
+    support: full
+    description: In check mode nothing is written.
+  delegation:
+    support: none
+    description: It always runs on the controller.
+  diff_mode:
+    support: none
+    description: It shows no differences.
+  platform:
+    support: full
+    platforms: all
+    description: It runs wherever ansible-core does.
+notes:
+  - It reports no change if the new file differs from the old one only in times, ages, counts of writes and process IDs.
+    The file is written then too, so that its times are those of the last run.
+seealso:
+  - module: vfio.migration.pairings
+  - plugin: vfio.migration.report
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show how ready the fleet is, and stop the pipeline if a device can not leave its host
+  vfio.migration.report:
+    pairings: "{{ playbook_dir }}/pairings.json"
+    dest: "{{ playbook_dir }}/readiness.json"
+    fail_on:
+      - blocked
+      - uuid_clash
+  run_once: true
+"""
+
+RETURN = r"""
+text:
+  description: The summary, line by line.
+  returned: always
+  type: list
+  elements: str
+summary:
+  description: The fleet in numbers. The same keys whatever the fleet.
+  returned: always
+  type: dict
+  contains:
+    hosts:
+      description: Number of hosts in each state.
+      type: dict
+      returned: always
+      sample: {fresh: 5, cached: 0, unreachable: 1, excluded: 0}
+    devices:
+      description: Number of devices in each state.
+      type: dict
+      returned: always
+      sample: {ready: 7, no_room: 2, unknown: 3, blocked: 1}
+    workloads:
+      description: Number of VMs in each state.
+      type: dict
+      returned: always
+      sample: {ready: 4, no_room: 1, unknown: 1, blocked: 1}
+    findings:
+      description: Number of findings of each kind that was found.
+      type: dict
+      returned: always
+      sample: {uuid_clash: 1}
+dest:
+  description: The file that was written, or would be; null without O(dest).
+  returned: always
+  type: str
+"""

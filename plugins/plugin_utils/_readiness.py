@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pairings -> how ready each device and each VM is to leave its host now.
+
+This file is private to the collection and pure. The matrix is made of classes;
+what counts here is the individual, because only for a given device it is known
+which host is "elsewhere". Sets of hosts are kept per class, so the work grows
+with devices plus pairings, not with their product.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+
+State = t.Literal["ready", "no_room", "unknown", "blocked"]
+"""``no_room``: a driver elsewhere accepts it, but there is no free instance."""
+
+STATES: t.Final[tuple[State, ...]] = ("ready", "no_room", "unknown", "blocked")
+HOST_STATES: t.Final = ("fresh", "cached", "unreachable", "excluded")
+
+
+class Standing(t.TypedDict):
+    """One device, or one VM, and whether it can leave its host now."""
+
+    host: str
+    device: str | None
+    """Null for a VM."""
+    type: str | None
+    workload: str | None
+    state: State
+    reason: str | None
+    """Null when ready, else a code of ``_reasons.py``."""
+    errno: str | None
+
+
+class Summary(t.TypedDict):
+    """The fleet in numbers; every key is always there."""
+
+    hosts: dict[str, int]
+    devices: dict[str, int]
+    workloads: dict[str, int]
+    findings: dict[str, int]
+
+
+class _Reach(t.NamedTuple):
+    """Where members of one source class could go, as sets of hosts."""
+
+    room: frozenset[str]
+    full: frozenset[str]
+    room_unknown: frozenset[str]
+    unknown: frozenset[str]
+    why: tuple[tuple[_model.Answer, str | None, str | None, frozenset[str]], ...]
+    """(verdict, reason, errno, hosts) of every pairing that is not compatible."""
+
+    def levels(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Hosts for ready, no_room and unknown, each level holding those before."""
+        accepting = self.room | self.full
+        return self.room, accepting, accepting | self.room_unknown | self.unknown
+
+
+_NOWHERE = _Reach(frozenset(), frozenset(), frozenset(), frozenset(), ())
+
+
+def standings(pairings: _model.Pairings) -> tuple[list[Standing], list[Standing]]:
+    """Judge every device and every VM of the fleet; both lists are sorted by host."""
+    missing = any(host["state"] in ("unreachable", "excluded") for host in pairings["hosts"])
+    reaches = _reaches(pairings)
+    devices: list[Standing] = []
+    vms: dict[tuple[str, str], list[tuple[Standing, _Reach]]] = {}
+    for source in pairings["sources"]:
+        reach = reaches.get(source["id"], _NOWHERE)
+        for member in source["members"]:
+            if member["device"] is None:
+                continue
+            standing = _device(member, source["type"], reach, missing)
+            devices.append(standing)
+            if member["workload"] is not None:
+                vms.setdefault((member["host"], member["workload"]), []).append((standing, reach))
+    devices.sort(key=lambda one: (one["host"], one["device"] or ""))
+    return devices, [_vm(vms[key], missing) for key in sorted(vms)]
+
+
+def summary(pairings: _model.Pairings, devices: list[Standing], vms: list[Standing]) -> Summary:
+    """Count it all."""
+
+    def count(values: t.Iterable[str], known: t.Iterable[str]) -> dict[str, int]:
+        counted = collections.Counter(values)
+        return {**dict.fromkeys(known, 0), **{key: counted[key] for key in sorted(counted)}}
+
+    return {
+        "hosts": count((host["state"] for host in pairings["hosts"]), HOST_STATES),
+        "devices": count((one["state"] for one in devices), STATES),
+        "workloads": count((one["state"] for one in vms), STATES),
+        "findings": count((finding["kind"] for finding in pairings["findings"]), ()),
+    }
+
+
+def _reaches(pairings: _model.Pairings) -> dict[str, _Reach]:
+    rooms = {target["id"]: _rooms(target) for target in pairings["targets"]}
+    by_source: dict[str, list[_model.Pairing]] = {}
+    for pairing in pairings["pairings"]:
+        by_source.setdefault(pairing["source"], []).append(pairing)
+    return {source: _reach(found, rooms) for source, found in by_source.items()}
+
+
+def _rooms(target: _model.TargetClass) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Split a class's hosts into: with room, without, and not known. A host counts by its best member."""
+    room = frozenset(member["host"] for member in target["members"] if member["room"])
+    null = frozenset(member["host"] for member in target["members"] if member["room"] is None) - room
+    full = frozenset(member["host"] for member in target["members"]) - room - null
+    return room, full, null
+
+
+def _reach(
+    found: list[_model.Pairing], rooms: dict[str, tuple[frozenset[str], frozenset[str], frozenset[str]]]
+) -> _Reach:
+    sets: dict[str, set[str]] = {"room": set(), "full": set(), "room_unknown": set(), "unknown": set()}
+    why = []
+    for pairing in found:
+        room, full, null = rooms[pairing["target"]]
+        if pairing["verdict"] == "compatible":
+            sets["room"] |= room
+            sets["full"] |= full
+            sets["room_unknown"] |= null
+            continue
+        hosts = room | full | null
+        if pairing["verdict"] == "unknown":
+            sets["unknown"] |= hosts
+        why.append((pairing["verdict"], pairing["reason"], pairing["errno"], hosts))
+    return _Reach(why=tuple(why), **{name: frozenset(hosts) for name, hosts in sets.items()})
+
+
+def _device(member: _model.SourceMember, kind: str | None, reach: _Reach, missing: bool) -> Standing:
+    host = member["host"]
+    state = _state([reach], host, missing)
+    reason, errno = _reason(state, reach, host, missing)
+    return {
+        "host": host,
+        "device": member["device"],
+        "type": kind,
+        "workload": member["workload"],
+        "state": state,
+        "reason": reason,
+        "errno": errno,
+    }
+
+
+def _vm(parts: list[tuple[Standing, _Reach]], missing: bool) -> Standing:
+    """Judge a VM: all its devices have to go to one host."""
+    worst = max((standing for standing, _reach in parts), key=lambda one: STATES.index(one["state"]))
+    state = _state([reach for _standing, reach in parts], worst["host"], missing)
+    alone = state == worst["state"]
+    return {
+        "host": worst["host"],
+        "device": None,
+        "type": None,
+        "workload": worst["workload"],
+        "state": state,
+        "reason": worst["reason"] if alone else "split",
+        "errno": worst["errno"] if alone else None,
+    }
+
+
+def _state(reaches: list[_Reach], host: str, missing: bool) -> State:
+    """Find the best level at which one other host takes everything."""
+    for level, state in enumerate(STATES[:3]):
+        together = frozenset.intersection(*(reach.levels()[level] for reach in reaches))
+        if _elsewhere(together, host):
+            return state
+    return "unknown" if missing else "blocked"
+
+
+def _reason(state: State, reach: _Reach, host: str, missing: bool) -> tuple[str | None, str | None]:
+    if state == "ready":
+        return None, None
+    if state == "no_room":
+        return "full", None
+    if state == "unknown" and _elsewhere(reach.room_unknown, host):
+        return "room_unknown", None
+    wanted = "unknown" if state == "unknown" else "incompatible"
+    heard: collections.Counter[tuple[str, str]] = collections.Counter()
+    for verdict, reason, errno, hosts in reach.why:
+        if verdict == wanted and _elsewhere(hosts, host):
+            heard[reason or "", errno or ""] += len(hosts)
+    if heard:
+        reason, errno = min(heard, key=lambda code: (-heard[code], code))
+        return reason or None, errno or None
+    return ("hosts_missing" if missing else "no_target"), None
+
+
+def _elsewhere(hosts: frozenset[str], host: str) -> bool:
+    return len(hosts) > (host in hosts)

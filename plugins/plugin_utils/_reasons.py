@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every stable code means to an operator, and what to do about it.
+
+This file is private to the collection. Codes stay in the contracts, where
+programs compare them; sentences stay here, where they may be reworded freely.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Sentence(t.NamedTuple):
+    """A code in words."""
+
+    says: str
+    """What it means: one short clause."""
+    do: str | None = None
+    """What to do about it: one sentence; null when nothing can or need be done."""
+
+
+_LOG = "Read the kernel log of the target: only the driver knows why it refused."
+_HUNG = "A driver hangs: look for processes in state D on that host, and reload the driver or reboot."
+_BECOME = "Run with become: the attribute may be read by anyone, but only root may write it."
+_DRIVER = "The driver's own string breaks the rules: report it to its vendor; it is never sent anywhere."
+_ABSENT = "These drivers have no migration_version: ask their vendor which versions may migrate."
+_DEADLINE = "Raise the deadline of the gather and probe steps, or heal the slow driver."
+_NOTES = "See that host's notes in the JSON file: they name each node that could not be read."
+_RERUN = "Run the readiness playbook again."
+_WHOLE = "Run the readiness playbook again, without --limit."
+_AGAIN = "Run again: something changed or was busy while it was looked at."
+
+READING: t.Final[dict[str, Sentence]] = {
+    "absent": Sentence("the driver offers no migration_version", _ABSENT),
+    "errno": Sentence("the driver says that it does not support migration"),
+    "permission": Sentence("permission was denied", _BECOME),
+    "busy": Sentence("the driver stayed busy", _AGAIN),
+    "hung": Sentence("the driver did not answer in time", _HUNG),
+    "deadline": Sentence("the host's time was up", _DEADLINE),
+    "gone": Sentence("it vanished while it was looked at", _AGAIN),
+    "truncated": Sentence("its string fills a whole page and is cut off", _DRIVER),
+    "empty": Sentence("its string is empty", _DRIVER),
+    "not_ascii": Sentence("its string is not plain ASCII text", _DRIVER),
+}
+"""Attribute.reason and Note.reason."""
+
+PROBING: t.Final[dict[str, Sentence]] = {
+    "errno": Sentence("the target's driver refuses it", _LOG),
+    "vendor": Sentence("the target is another vendor's"),
+    "type": Sentence("the target is of another type"),
+    "not_probed": Sentence("the target could not be written to", _BECOME),
+    "check_mode": Sentence("check mode asks no driver", "Run without check mode to let the drivers answer."),
+    "busy": Sentence("the target's driver stayed busy", _AGAIN),
+    "hung": Sentence("the target's driver did not answer in time", _HUNG),
+    "deadline": Sentence("the target host's time was up", _DEADLINE),
+    "gone": Sentence("the target vanished while it was asked", _AGAIN),
+    "short_write": Sentence("the target's kernel took only a part of the string"),
+    "too_long": Sentence("the string is longer than the target's page"),
+    "empty": Sentence("the string is empty", _DRIVER),
+    "not_ascii": Sentence("the string is not plain ASCII text", _DRIVER),
+    "write_limit": Sentence("the limit of writes was reached", "Raise max_writes, or run again: answers are kept."),
+    "absent": Sentence("the target's driver offers no migration_version", _ABSENT),
+}
+"""Verdict.reason; a Pairing carries these too."""
+
+PAIRING: t.Final[dict[str, Sentence]] = {
+    "source_absent": Sentence("its own driver offers no migration_version", _ABSENT),
+    "source_unsupported": Sentence("its own driver says that it does not support migration"),
+    "source_unknown": Sentence("its own string could not be read", _NOTES),
+    "source_invalid": Sentence("its own string breaks the rules", _DRIVER),
+    "target_absent": PROBING["absent"],
+    "target_unsupported": Sentence("the target's driver says that it does not support migration"),
+    "target_unknown": Sentence("the target's node could not be read", _NOTES),
+    "target_invalid": Sentence("the target's own string breaks the rules", _DRIVER),
+    "expired": Sentence("the target's driver or host was restarted since", _RERUN),
+    "not_asked": Sentence("the target was not asked yet", _WHOLE),
+}
+"""Pairing.reason, where it is not the reason of a verdict."""
+
+READINESS: t.Final[dict[str, Sentence]] = {
+    "full": Sentence("accepted elsewhere, but no host has room", "Make room for the types marked full in the matrix."),
+    "room_unknown": Sentence("accepted elsewhere, but how much room there is cannot be read"),
+    "split": Sentence("its devices fit, but not all on one host"),
+    "no_target": Sentence("no other host offers its vendor and type"),
+    "hosts_missing": Sentence("no host that answered takes it, and some did not answer"),
+}
+"""Standing.reason, where it is not the reason of a pairing."""
+
+FINDINGS: t.Final[dict[str, Sentence]] = {
+    "uuid_clash": Sentence("one UUID, several hosts", "Give one of the clashing devices another UUID."),
+    "inconsistent": Sentence(
+        "type node says yes, device node no", "Report it to the driver's vendor: two of its nodes disagree."
+    ),
+    "hung": Sentence("drivers that do not answer", _HUNG),
+    "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again."),
+    "excluded": Sentence("hosts with broken facts", "Gather the excluded hosts again, with this release."),
+    "not_probed": Sentence("drivers that could not be asked", _BECOME),
+    "expired": Sentence("evidence that no longer counts", _RERUN),
+    "no_way_back": Sentence("moves that cannot be undone", "Mind that the moves marked * can not be undone."),
+    "cached": Sentence("hosts known from an earlier run only"),
+}
+"""Finding.kind, the most pressing first."""
+
+REASONS: t.Final[dict[str, Sentence]] = {**READING, **PROBING, **PAIRING, **READINESS}
+"""Every code that may explain why a device is not ready; a verdict's meaning wins over an attribute's."""
+
+
+def sentence(code: str | None, errno: str | None = None) -> str:
+    """Say a reason code in words; an unknown code is shown as it is, never hidden."""
+    known = REASONS.get(code or "")
+    says = known.says if known else f"reason {code}"
+    return f"{says} ({errno})" if errno else says

@@ -1,0 +1,339 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contracts -> a text a person reads at a glance, and a file that holds everything.
+
+This file is private to the collection and pure. The same contracts give the
+same bytes. Names and strings come from hosts, so all of them pass ``plain``
+before they reach a terminal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import textwrap
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _readiness, _reasons
+
+WIDTH: t.Final = 100
+"""No line is wider, whatever the fleet says."""
+
+TOP: t.Final = 6
+"""So many of a kind are listed, then comes "and 37 more"."""
+
+MATRIX: t.Final = 12
+"""The matrix shows at most so many rows and columns, the largest classes first."""
+
+FAIL_ON: t.Final = (
+    "unreachable",
+    "excluded",
+    "cached",
+    "blocked",
+    "unknown",
+    "no_room",
+    "findings",
+    *(kind for kind in _reasons.FINDINGS if kind not in ("unreachable", "excluded", "cached")),
+)
+"""What a run may be made to fail on: hosts, devices, any finding, or one kind of finding."""
+
+_LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
+_TIMES = re.compile(r'"(time|asked)": (?:"[^"]*"|null)|"(age|written|pid)": (?:\d+|null)')
+_VMS = re.compile(r'"(id|workload)": "pid:\d+"')
+
+
+class Report(t.TypedDict):
+    """All that the text is made of."""
+
+    pairings: _model.Pairings
+    summary: _readiness.Summary
+    devices: list[_readiness.Standing]
+    workloads: list[_readiness.Standing]
+    names: dict[tuple[str, str], str]
+    """(host, id of a workload) -> its name."""
+
+
+def build(pairings: _model.Pairings, snapshots: t.Mapping[str, _model.Snapshot] | None = None) -> Report:
+    """Judge the fleet; snapshots only add the names of VMs."""
+    devices, workloads = _readiness.standings(pairings)
+    return {
+        "pairings": pairings,
+        "summary": _readiness.summary(pairings, devices, workloads),
+        "devices": devices,
+        "workloads": workloads,
+        "names": {
+            (host, workload["id"]): workload["name"]
+            for host, snapshot in sorted((snapshots or {}).items())
+            for workload in snapshot["workloads"]
+            if workload["name"]
+        },
+    }
+
+
+def failures(counts: _readiness.Summary, fail_on: t.Iterable[str]) -> list[str]:
+    """Name each condition of ``fail_on`` that this fleet meets, with its number: ``3 blocked``."""
+    found = {
+        **counts["findings"],
+        "findings": sum(counts["findings"].values()),
+        **{state: counts["hosts"][state] for state in ("cached", "unreachable", "excluded")},
+        **{state: counts["devices"][state] for state in ("blocked", "unknown", "no_room")},
+    }
+    return [f"{found[name]} {name}" for name in fail_on if found.get(name)]
+
+
+# --- text
+
+
+def plain(text: str, limit: int = 60) -> str:
+    """Make text from a host harmless on a terminal: printable, on one line, and not endless.
+
+    A backslash is doubled, so what was escaped can be told from what only looks so.
+    """
+    cut = text[:limit]
+    shown = "".join(_escaped(char) for char in cut)
+    return shown if cut == text else f"{shown}... ({len(text)} characters)"
+
+
+def render_text(report: Report, dest: str | None = None) -> str:
+    """Render the whole report; ``dest`` is the file that holds the rest."""
+    parts = [
+        _glance(report),
+        _lost_hosts(report["pairings"]["hosts"]),
+        _not_ready(report),
+        _matrix(report["pairings"]),
+        _findings(report["pairings"]["findings"]),
+        _next(report),
+    ]
+    if dest:
+        parts.append([f"In full: {plain(dest, WIDTH)}"])
+    blocks = ("\n".join(itertools.chain.from_iterable(_fit(line) for line in part)) for part in parts if part)
+    return "\n\n".join(blocks)
+
+
+def _glance(report: Report) -> list[str]:
+    counts, pairings = report["summary"], report["pairings"]
+    ages = [host["age"] for host in pairings["hosts"] if host["state"] == "cached" and host["age"] is not None]
+    oldest = f" (oldest: {_span(max(ages))})" if ages else ""
+    return [
+        f"VFIO migration readiness, {plain(pairings['time'])}" + (", PARTIAL" if pairings["partial"] else ""),
+        _count_line("hosts", counts["hosts"], _readiness.HOST_STATES) + oldest,
+        _count_line("devices", counts["devices"], _readiness.STATES),
+        _count_line("VMs", counts["workloads"], _readiness.STATES),
+    ]
+
+
+def _count_line(what: str, counts: dict[str, int], order: t.Iterable[str]) -> str:
+    states = ", ".join(f"{counts[state]} {_LABELS.get(state, state)}" for state in order)
+    return f"  {sum(counts.values()):>6} {what + ':':<9}{states}"
+
+
+def _lost_hosts(hosts: list[_model.HostState]) -> list[str]:
+    lines = []
+    unreachable = [plain(host["host"]) for host in hosts if host["state"] == "unreachable"]
+    if unreachable:
+        lines.append(f"  unreachable: {_some(unreachable, TOP)}")
+    excluded = [host for host in hosts if host["state"] == "excluded"]
+    for host in excluded[:TOP]:
+        errors = _some([plain(error, 120) for error in host["errors"]], 1, "; ")
+        lines.append(f"  excluded: {plain(host['host'])}: {errors or 'its facts break their contract'}")
+    if len(excluded) > TOP:
+        lines.append(f"  excluded: and {len(excluded) - TOP} more hosts")
+    return ["Hosts not taken into account", *lines] if lines else []
+
+
+def _not_ready(report: Report) -> list[str]:
+    lines: list[str] = []
+    for state in reversed(_readiness.STATES[1:]):
+        groups: dict[tuple[str, str], list[str]] = {}
+        for one in itertools.chain(report["devices"], report["workloads"]):
+            # A VM only adds something where its devices do not say it: they fit one by one, not together.
+            if one["state"] == state and (one["device"] is not None or one["reason"] == "split"):
+                groups.setdefault((one["reason"] or "", one["errno"] or ""), []).append(_who(one, report["names"]))
+        ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+        for (reason, errno), who in ranked[:TOP]:
+            said = plain(_reasons.sentence(reason or None, errno or None), 120)
+            lines.append(f"  {_LABELS.get(state, state)}: {_plural(len(who), 'device', reason)}: {said}")
+            lines += [f"    {name}" for name in who[:TOP]]
+            lines += [f"    and {len(who) - TOP} more"] if len(who) > TOP else []
+        if len(ranked) > TOP:
+            lines.append(f"  {_LABELS.get(state, state)}: and {len(ranked) - TOP} more reasons")
+    return ["Not ready, and why", *lines] if lines else []
+
+
+def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
+    vm = one["workload"]
+    name = names.get((one["host"], vm), vm) if vm is not None else None
+    if one["device"] is None:
+        return f"{plain(one['host'])} VM {plain(name or '')}"
+    return f"{plain(one['host'])} {plain(one['device'])}" + (f" (VM {plain(name, 30)})" if name else "")
+
+
+def _matrix(pairings: _model.Pairings) -> list[str]:
+    sources = sorted(pairings["sources"], key=lambda one: (-_device_count(one), -len(one["members"]), one["id"]))
+    targets = sorted(pairings["targets"], key=lambda one: (-len(one["members"]), one["id"]))
+    if not sources or not targets:
+        return []
+    rows, columns = sources[:MATRIX], targets[:MATRIX]
+    rooms = {target["id"]: target["members"] for target in columns}
+    shown = [one for one in pairings["pairings"] if one["target"] in rooms]
+    cells = {(one["source"], one["target"]): _cell(one, rooms) for one in shown}
+    lines = ["Who may move where (from a row to a column; the other direction is another question)"]
+    lines.append("       " + "".join(f"{f'T{number}':>7}" for number in range(1, len(columns) + 1)))
+    for number, row in enumerate(rows, 1):
+        answers = "".join(f"{cells.get((row['id'], column['id']), '-'):>7}" for column in columns)
+        lines.append(f"  {f'S{number}':<5}{answers}")
+    lines += ["  yes: accepted, and room now   full: accepted, no room   room?: accepted, room not known"]
+    lines += ["  ?: unknown   no: refused   -: other vendor or type   *: see the findings", ""]
+    lines += [f"  S{number:<3} {_source(row)}" for number, row in enumerate(rows, 1)]
+    lines += [f"  T{number:<3} {_target(column)}" for number, column in enumerate(columns, 1)]
+    hidden = [
+        f"{count - MATRIX} smaller {what} classes"
+        for count, what in ((len(sources), "source"), (len(targets), "target"))
+        if count > MATRIX
+    ]
+    return lines + ([f"  Not shown: {' and '.join(hidden)}."] if hidden else [])
+
+
+def _cell(pairing: _model.Pairing, rooms: dict[str, list[_model.TargetMember]]) -> str:
+    members = rooms[pairing["target"]]
+    word = {"incompatible": "no", "unknown": "?"}.get(pairing["verdict"])
+    if word is None and any(member["room"] for member in members):
+        word = "yes"
+    elif word is None:
+        word = "room?" if any(member["room"] is None for member in members) else "full"
+    return word + ("*" if pairing["warnings"] else "")
+
+
+def _source(one: _model.SourceClass) -> str:
+    return f"{_node(one['kind'], one['type'], one['vendor'])}, {_plural(_device_count(one), 'device')} on {_hosts(one)}"
+
+
+def _target(one: _model.TargetClass) -> str:
+    node = _node(one["kind"], one["type"], one["vendor"])
+    what = "type" if one["scope"] == "type" else "existing device"
+    return f"{node}, {what} on {_hosts(one)}, {_says(one['version'])}"
+
+
+def _node(kind: str, mdev_type: str | None, vendor: str) -> str:
+    return f"{kind} {plain(mdev_type, 40)}" if mdev_type else f"{kind} of {plain(vendor, 40)}"
+
+
+def _says(version: _model.Attribute) -> str:
+    if version["value"] is not None:
+        return f"says {plain(version['value'], 40)}"
+    return plain(_reasons.sentence(version["reason"], version["errno"]), 90)
+
+
+def _hosts(one: _model.SourceClass | _model.TargetClass) -> str:
+    return _some(sorted({plain(member["host"], 30) for member in one["members"]}), 3)
+
+
+def _device_count(one: _model.SourceClass) -> int:
+    return sum(member["device"] is not None for member in one["members"])
+
+
+def _findings(findings: list[_model.Finding]) -> list[str]:
+    kinds: dict[str, list[str]] = {}
+    for finding in findings:
+        kinds.setdefault(finding["kind"], []).append(finding["detail"])
+    order = list(_reasons.FINDINGS)
+    lines = []
+    for kind in sorted(kinds, key=lambda one: (order.index(one) if one in order else len(order), one)):
+        known = _reasons.FINDINGS.get(kind)
+        lines.append(f"  {plain(kind)} ({len(kinds[kind])}): {known.says if known else 'see below'}")
+        lines += [f"    {plain(detail, 300)}" for detail in kinds[kind][:TOP]]
+        if len(kinds[kind]) > TOP:
+            lines.append(f"    and {len(kinds[kind]) - TOP} more")
+    return ["Findings", *lines] if lines else []
+
+
+def _next(report: Report) -> list[str]:
+    """Collect the advice of every finding and reason, the most pressing first, each once."""
+    kinds = report["summary"]["findings"]
+    advice = [known.do for kind, known in _reasons.FINDINGS.items() if kinds.get(kind)]
+    standings = sorted(
+        (one for one in report["devices"] if one["reason"]), key=lambda one: -_readiness.STATES.index(one["state"])
+    )
+    for reason in dict.fromkeys(one["reason"] for one in standings):
+        known = _reasons.REASONS.get(reason or "")
+        advice.append(known.do if known else None)
+    lines = [f"  - {line}" for line in dict.fromkeys(advice) if line]
+    if not lines and report["summary"]["devices"]["ready"]:
+        lines = ["  - Nothing stands in the way."]
+    return ["What to do next", *lines] if lines else []
+
+
+def _plural(count: int, noun: str, reason: str = "") -> str:
+    noun = "VM" if reason == "split" else noun
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _some(items: list[str], limit: int, between: str = ", ") -> str:
+    more = [f"and {len(items) - limit} more"] if len(items) > limit else []
+    return between.join(items[:limit] + more)
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _escaped(char: str) -> str:
+    if char == "\\":
+        return "\\\\"
+    if char.isprintable():
+        return char
+    number = ord(char)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
+
+
+def _fit(line: str) -> list[str]:
+    """Wrap one line; what follows the first is indented by four more."""
+    if len(line) <= WIDTH:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, WIDTH, initial_indent="", subsequent_indent=indent + "    ")
+
+
+# --- file
+
+
+def json_lines(
+    report: Report, snapshots: t.Mapping[str, _model.Snapshot], verdicts: t.Mapping[str, _model.VerdictSet]
+) -> t.Iterator[str]:
+    """Yield the file that holds every contract, piece by piece: one line an item, so that it diffs well.
+
+    Piecewise, because a large fleet's facts should not be in memory twice.
+    """
+    pairings = report["pairings"]
+    yield f'{{"schema_version": {_model.SCHEMA_VERSION},\n"time": {_dump(pairings["time"])},\n'
+    yield f'"summary": {_dump(report["summary"])},\n'
+    for key in ("devices", "workloads"):
+        yield f'"{key}": {_array(report[key])},\n'
+    head: list[str] = []
+    for key, value in pairings.items():
+        head.append(f'"{key}": {_array(value) if isinstance(value, list) else _dump(value)}')
+    yield '"pairings": {' + ",\n".join(head) + "},\n"
+    for key, contracts in (("snapshots", snapshots), ("verdicts", verdicts)):
+        yield f'"{key}": {{'
+        for number, host in enumerate(sorted(contracts)):
+            yield f"{',' if number else ''}\n{_dump(host)}: {_dump(contracts[host])}"
+        yield "\n}" + (",\n" if key == "snapshots" else "}\n")
+
+
+def timeless(line: str) -> str:
+    """Blank what differs between two runs that saw the same: times, ages, counts of writes, process ids."""
+    return _VMS.sub(r"\1", _TIMES.sub("", line))
+
+
+def _array(items: t.Iterable[t.Any]) -> str:
+    return "[" + ",".join(f"\n{_dump(item)}" for item in items) + "\n]"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ": "))
