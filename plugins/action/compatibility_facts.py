@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdicts import merge
 
 FACT = "vfio_migration_verdicts"

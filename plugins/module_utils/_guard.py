@@ -32,6 +32,10 @@ _HEADER = struct.Struct("=BI")
 _REQUEST, _DONE, _ERRNO, _BROKEN = range(4)
 _DIED = "the process that reads sysfs ended unexpectedly; was it killed for lack of memory?"
 
+_KERNEL_NAMES = {95: "EOPNOTSUPP", 517: "EPROBE_DEFER", 524: "ENOTSUPP"}
+"""Python calls 95 ENOTSUP, and does not know the numbers that the kernel should keep to itself but drivers leak
+(include/linux/errno.h)."""
+
 
 class Op(t.NamedTuple):
     """One operation: ``handler`` by name, its arguments, and the group that must not be touched after a hang."""
@@ -55,7 +59,9 @@ class Outcome(t.NamedTuple):
     @property
     def errno_name(self) -> t.Optional[str]:
         """``ENODEV``, or null when there was no errno."""
-        return errno_module.errorcode.get(self.errno, str(self.errno)) if self.state == "errno" else None
+        if self.state != "errno":
+            return None
+        return _KERNEL_NAMES.get(self.errno) or errno_module.errorcode.get(self.errno, str(self.errno))
 
 
 HUNG = Outcome("hung")
@@ -263,7 +269,7 @@ def _serve(handlers: t.Mapping[str, Handler], tasks: int, results: int) -> t.NoR
                     _write_frame(results, _ERRNO, exc.errno or errno_module.EIO)
     except (EOFError, BrokenPipeError):
         pass
-    except BaseException as exc:  # nothing may return into the caller's program from here
+    except BaseException as exc:  # noqa: BLE001  # nothing may return into the caller's program from here
         try:
             _write_frame(results, _BROKEN, "%s: %s" % (type(exc).__name__, exc))
         except OSError:

@@ -28,8 +28,9 @@ def options(params: t.Mapping[str, t.Any]) -> Options:
         if not os.path.isabs(params[name]):
             raise ValueError("%s must be an absolute path, not %r" % (name, params[name]))
         if not os.path.isdir(params[name]):
-            raise ValueError("%s is not a directory on this host: %s; name the folder where it is mounted"
-                             % (name, params[name]))
+            raise ValueError(
+                "%s is not a directory on this host: %s; name the folder where it is mounted" % (name, params[name])
+            )
     for name in ("read_timeout", "deadline"):
         if not 0 < params[name] < float("inf"):
             raise ValueError("%s must be a number of seconds above 0, not %r" % (name, params[name]))

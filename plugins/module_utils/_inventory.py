@@ -58,7 +58,7 @@ DETAILS = {
     "not_ascii": "The string holds bytes that are not ASCII text; it is kept as base64 and never probed with.",
     "incomplete": "The device has no mdev_type link yet; it is probably being created. Run the module again.",
     "not_a_number": "The kernel's answer is no number of instances, so the capacity is unknown.",
-    "absent": "This is not there.",
+    "no_device": "The link does not lead to a device, so it was left out.",
     "errno": "The kernel refused to read this.",
     "no_pyudev": "Names of the hardware need pyudev for the Python that Ansible uses on the host; "
     "the role vfio.migration.bootstrap installs it.",
@@ -118,7 +118,7 @@ def device_attribute(pattern: str, bus: str, address: str) -> str:
 
 
 def vendor_identity(vendor_id: t.Optional[str], bus: t.Optional[str], driver: t.Optional[str]) -> str:
-    """``pci:8086``; where there is no vendor id (CCW, AP matrix, virtual parents), subsystem and driver stand for it."""
+    """``pci:8086``; subsystem and driver stand in where there is no vendor id (CCW, AP matrix, virtual parents)."""
     if bus == "pci" and vendor_id:
         return "pci:" + vendor_id.lower().replace("0x", "", 1)
     return "%s:%s" % (bus or "unknown", driver or "unknown")
@@ -148,11 +148,13 @@ class Reader:
         return listed
 
     def real_paths(self, links: t.Sequence[str]) -> t.List[str]:
-        """Directories that links lead to, each once, in the order of their names."""
+        """Device directories that links lead to, each once, in the order of their paths."""
         found = {}
         for link, outcome in zip(links, self.sysfs.links([(_HOST, link) for link in links])):
-            if outcome.state == "done":
+            if outcome.state == "done" and outcome.value.startswith("devices/"):
                 found[outcome.value] = True
+            elif outcome.state == "done":
+                self.note(link, "no_device")
             else:
                 self.note(link, "gone" if outcome.errno_name == "ENOENT" else _reason(outcome))
         return sorted(found)
@@ -171,10 +173,9 @@ class Reader:
         vfio_drivers = ["%s/%s" % (path, name) for path in drivers for name in listed[path] if "vfio" in name]
         bound = self.entries(vfio_drivers)
         devices.update(
-            path
-            for path in self.real_paths(["%s/%s" % (driver, name) for driver in bound for name in bound[driver]
-                                         if name not in _DRIVER_FILES])
-            if path.startswith("devices/")
+            self.real_paths(
+                ["%s/%s" % (driver, name) for driver in bound for name in bound[driver] if name not in _DRIVER_FILES]
+            )
         )
         return sorted(parents), mdevs, sorted(devices - set(mdevs) - parents)
 
@@ -218,9 +219,7 @@ class Reader:
         wanted = sorted({module for module in modules if module})
         version = self.sysfs.read([(_HOST, module + "/version") for module in wanted])
         checksum = self.sysfs.read([(_HOST, module + "/srcversion") for module in wanted])
-        by_module = {
-            module: _word(version[index]) or _word(checksum[index]) for index, module in enumerate(wanted)
-        }
+        by_module = {module: _word(version[index]) or _word(checksum[index]) for index, module in enumerate(wanted)}
         return {path: by_module[module] for path, module in zip(paths, modules) if module}
 
     # ----------------------------------------------------------------------------------------- version strings
@@ -235,9 +234,7 @@ class Reader:
         doubtful = [index for index, outcome in enumerate(outcomes) if outcome.errno in _sysfs.VANISHED]
         owners = self.sysfs.exists([nodes[index][:2] for index in doubtful])
         gone = {index for index, owner in zip(doubtful, owners) if owner.errno in _sysfs.VANISHED}
-        again = [
-            index for index in doubtful if index not in gone and outcomes[index].errno_name != "ENOENT"
-        ]
+        again = [index for index in doubtful if index not in gone and outcomes[index].errno_name != "ENOENT"]
         second = self.sysfs.read([(nodes[index][0], nodes[index][2]) for index in again])
         for index, outcome in zip(again, second):
             outcomes[index] = outcome
@@ -379,9 +376,7 @@ def _types(reader: Reader, nodes: t.Sequence[t.Tuple[Parent, str]]) -> t.List[t.
         key: reader.sysfs.read([(group, path + "/" + key) for group, path in zip(groups, directories)])
         for key in ("name", "description", "device_api", "available_instances")
     }
-    versions = reader.versions(
-        [(group, path, path + "/" + _VERSION) for group, path in zip(groups, directories)]
-    )
+    versions = reader.versions([(group, path, path + "/" + _VERSION) for group, path in zip(groups, directories)])
     found: t.List[t.Optional[Type]] = []
     for index, (parent, name) in enumerate(nodes):
         item = "parents/%s/types/%s" % (parent["address"], name)
@@ -483,9 +478,7 @@ def _mdev_types(reader: Reader, items: t.Sequence[t.Tuple[str, str]]) -> t.List[
         links = reader.sysfs.links([(items[index][0], items[index][1] + "/mdev_type") for index in missing])
         for index, outcome in zip(missing, links):
             found[index] = Name(posixpath.basename(outcome.value)) if outcome.state == "done" else None
-        missing = [
-            index for index, outcome in zip(missing, links) if outcome.errno in _sysfs.VANISHED
-        ]
+        missing = [index for index, outcome in zip(missing, links) if outcome.errno in _sysfs.VANISHED]
         if not missing:
             break
     return found

@@ -143,7 +143,7 @@ class Note(t.TypedDict):
     item: str
     """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``."""
     reason: str
-    """Stable code: those of Attribute, and not_a_number, holders, no_pyudev, other_root."""
+    """Stable code: those of Attribute, and not_a_number, holders, no_device, no_pyudev, other_root."""
     detail: str
     """One sentence for a person."""
 

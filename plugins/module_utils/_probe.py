@@ -67,12 +67,11 @@ def request_errors(requests: t.Sequence[Request]) -> t.List[str]:
     errors = []
     for index, request in enumerate(requests):
         where = "requests[%d]" % index
-        names = ("device",) if request["scope"] == "device" else ("parent", "type")
-        for key in names:
-            if request[key] is None:
+        names = {key: request[key] for key in ("parent", "type", "device", "source_type")}
+        for key in ("device",) if request["scope"] == "device" else ("parent", "type"):
+            if names[key] is None:
                 errors.append("%s.%s is needed to name a %s node" % (where, key, request["scope"]))
-        for key in ("parent", "type", "device", "source_type"):
-            value = request[key]
+        for key, value in names.items():
             error = name_error(value) if value is not None else None
             if error:
                 errors.append("%s.%s %s, not %r" % (where, key, error, value))
@@ -92,7 +91,9 @@ def verdicts(options: Options, requests: t.Sequence[Request], max_writes: int, c
     with Guard(HANDLERS, options.read_timeout, options.deadline) as guard:
         reader = Reader(options, guard)
         nodes = _find_nodes(reader, requests)
-        results: t.List[t.Optional[Result]] = [_refusal(request, nodes[node_key(request)], options) for request in requests]
+        results: t.List[t.Optional[Result]] = [
+            _refusal(request, nodes[node_key(request)], options) for request in requests
+        ]
         # The same string at the same node is written once, whoever asks.
         first: t.Dict[t.Tuple[Key, str], int] = {}
         for index, request in enumerate(requests):
@@ -183,7 +184,7 @@ def _find_nodes(reader: Reader, requests: t.Sequence[Request]) -> t.Dict[Key, No
     parents = _find(reader, {key[1]: "class/mdev_bus/%s" % key[1] for key in keys if key[0] == "type" and key[1]})
     mdevs = _find(reader, {key[3]: "bus/mdev/devices/%s" % key[3] for key in keys if key[0] == "device" and key[3]})
     others = _find_others(reader, [key[3] for key in keys if key[3] and mdevs[key[3]].value is None])
-    owners = {path: None for path in _paths(parents)}
+    owners = dict.fromkeys(_paths(parents))
     owners.update((posixpath.dirname(path), None) for path in _paths(mdevs))
     owners.update((path, None) for path in _paths(others))
     identities = dict(zip(owners, reader.identify([(path, path) for path in owners])))

@@ -156,16 +156,18 @@ def _qemu(argv: t.Sequence[str]) -> t.Optional[_Qemu]:
     program = os.path.basename(argv[0])
     if not program.startswith("qemu") and program != "kvm":
         return None
-    name, uuid, devices = None, None, []
+    name: t.Optional[str] = None
+    uuid: t.Optional[str] = None
+    devices: t.List[str] = []
     for option, value in zip(argv, argv[1:]):
-        if option.startswith("--"):
-            option = option[1:]
-        if option == "-name":
+        # QEMU takes one dash or two.
+        key = option[1:] if option.startswith("--") else option
+        if key == "-name":
             values = _options(value)
             name = values.get("guest") or values.get("") or None
-        elif option == "-uuid":
+        elif key == "-uuid":
             uuid = value.lower()
-        elif option == "-device":
+        elif key == "-device":
             devices.extend(_device_names(_options(value)))
     return _Qemu(name, uuid, devices)
 

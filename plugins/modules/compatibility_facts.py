@@ -176,6 +176,7 @@ ansible_facts:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.vfio.migration.plugins.module_utils import _host
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._probe import parse_requests, request_errors, verdicts

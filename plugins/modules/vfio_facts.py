@@ -17,7 +17,8 @@ description:
   - Names the processes that hold a device open, and for QEMU the VM.
   - A driver that does not answer costs O(read_timeout) once. The host still reports, within O(deadline), and the note
     tells which node hung.
-  - Works without root as far as permissions allow. What could not be seen is listed in RV(ansible_facts.vfio_migration.notes).
+  - Works without root as far as permissions allow. What could not be seen is listed in
+    RV(ansible_facts.vfio_migration.notes).
 options: {}
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
@@ -156,6 +157,7 @@ ansible_facts:
 
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.vfio.migration.plugins.module_utils import _host
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._inventory import snapshot

@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.vfio.migration.plugins.module_utils._guard import HUNG, LATE, Guard, Op, Outcome, WorkerError
+
+
+def _fail(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+def _hang() -> None:
+    # As deaf as a process may be without a driver's help: only SIGKILL ends it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    time.sleep(60)
+
+
+def _broken() -> None:
+    raise KeyError("a defect")
+
+
+def _open_files() -> t.List[str]:
+    return [os.readlink("/proc/self/fd/" + name) for name in os.listdir("/proc/self/fd") if int(name) < 3]
+
+
+HANDLERS: t.Dict[str, t.Callable[..., t.Any]] = {
+    "echo": lambda value: value,
+    "fail": _fail,
+    "hang": _hang,
+    "broken": _broken,
+    "open_files": _open_files,
+    "pid": os.getpid,
+    "die": lambda: os._exit(1),
+}
+
+
+def _guard(timeout: float = 0.3, deadline: float = 20.0) -> Guard:
+    return Guard(HANDLERS, timeout, deadline)
+
+
+def test_outcomes_come_in_the_order_of_the_operations() -> None:
+    values = [b"\0\xff", "text", 12, None, ["a", b"b"], "x" * 300000]
+    with _guard() as guard:
+        outcomes = guard.run([Op("g", "echo", (value,)) for value in values])
+    assert outcomes == [Outcome("done", value) for value in values]
+
+
+def test_errno_is_an_answer() -> None:
+    with _guard() as guard:
+        outcomes = guard.run([Op("g", "fail", (errno.ENODEV,)), Op("g", "echo", (1,))])
+    assert outcomes == [Outcome("errno", None, errno.ENODEV), Outcome("done", 1)]
+    assert [outcome.errno_name for outcome in outcomes] == ["ENODEV", None]
+
+
+def test_unnamed_errno_is_a_number() -> None:
+    assert Outcome("errno", None, 4000).errno_name == "4000"
+
+
+@pytest.mark.fault("R8")
+def test_hang_costs_one_timeout_and_only_its_group() -> None:
+    begin = time.monotonic()
+    with _guard(timeout=0.5) as guard:
+        outcomes = guard.run(
+            [
+                Op("good", "echo", (1,)),
+                Op("bad", "hang", ()),
+                Op("bad", "echo", (2,)),
+                Op("good", "echo", (3,)),
+                Op("bad", "hang", ()),
+            ]
+        )
+        assert guard.hung_groups == {"bad"}
+        assert guard.run([Op("bad", "echo", (4,))]) == [HUNG], "a later sweep leaves the group alone, too"
+    assert outcomes == [Outcome("done", 1), HUNG, HUNG, Outcome("done", 3), HUNG]
+    assert time.monotonic() - begin < 2 * 0.5, "the second hang of the group must not be waited for"
+
+
+@pytest.mark.fault("R8", "R22")
+def test_nothing_is_waited_for_beyond_the_deadline() -> None:
+    begin = time.monotonic()
+    with _guard(timeout=30.0, deadline=0.4) as guard:
+        outcomes = guard.run([Op("a", "hang", ()), Op("b", "echo", (1,))])
+        assert guard.run([Op("c", "echo", (1,))]) == [LATE]
+        assert guard.time_left == 0
+    assert outcomes == [LATE, LATE]
+    assert time.monotonic() - begin < 5
+
+
+def test_one_child_serves_many_sweeps() -> None:
+    with _guard() as guard:
+        pids = {guard.run([Op("g", "pid", ())])[0].value for _sweep in range(3)}
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+
+
+def test_child_keeps_nothing_of_the_caller_open() -> None:
+    with _guard() as guard:
+        assert guard.run([Op("g", "open_files", ())])[0].value == [os.devnull] * 3
+
+
+@pytest.mark.parametrize("handler", ["broken", "die"])
+def test_defect_of_the_child_is_no_fault_of_the_host(handler: str) -> None:
+    with _guard() as guard, pytest.raises(WorkerError):
+        guard.run([Op("g", handler, ())])
+
+
+def test_no_child_is_left_when_all_went_well() -> None:
+    with _guard() as guard:
+        pid = guard.run([Op("g", "pid", ())])[0].value
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

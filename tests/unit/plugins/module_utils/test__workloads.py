@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.vfio.migration.plugins.module_utils import _workloads
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
+from ansible_collections.vfio.migration.plugins.module_utils._model import Name
+from ansible_collections.vfio.migration.plugins.module_utils._workloads import DeviceKey, Process
+
+UUID = "11111111-2222-3333-4444-555555555555"
+VM = "aaaaaaaa-0000-0000-0000-000000000001"
+DEVICES = [DeviceKey(Name(UUID), 7, ["vfio0"]), DeviceKey(Name("0000:3b:00.2"), 8, [])]
+
+QEMU: t.List[t.Any] = [
+    pytest.param(
+        [
+            "/usr/bin/qemu-system-x86_64",
+            "-name",
+            "guest=web 1,debug-threads=on",
+            "-uuid",
+            VM.upper(),
+            "-device",
+            "vfio-pci,id=h0,sysfsdev=/sys/bus/mdev/devices/" + UUID,
+        ],
+        ("web 1", VM, [UUID]),
+        id="libvirt's words",
+    ),
+    pytest.param(
+        [
+            "/usr/libexec/qemu-kvm",
+            "-name",
+            "plain",
+            "-device",
+            '{"driver":"vfio-pci","sysfsdev":"/sys/bus/mdev/devices/%s","id":"x"}' % UUID.upper(),
+        ],
+        ("plain", None, [UUID]),
+        id="json device",
+    ),
+    pytest.param(
+        ["kvm", "-name", "a,,b,process=x", "-device", "vfio-pci,host=3b:00.2"],
+        ("a,b", None, ["0000:3b:00.2"]),
+        id="short address and escaped comma",
+    ),
+    pytest.param(
+        ["qemu-kvm", "--name", "two dashes", "-device", "vfio-pci,host=0000:3b:00.2"],
+        ("two dashes", None, ["0000:3b:00.2"]),
+        id="two dashes",
+    ),
+    pytest.param(["qemu-kvm", "-device", "{broken", "-device"], (None, None, []), id="broken"),
+    pytest.param(
+        ["qemu-kvm", "-device", "vfio-pci,sysfsdev=/sys/devices/other"], (None, None, []), id="foreign device"
+    ),
+]
+
+
+@pytest.mark.parametrize(("argv", "expected"), QEMU)
+def test_qemu_command_lines(argv: t.List[str], expected: t.Tuple[t.Any, t.Any, t.List[str]]) -> None:
+    found = _workloads.match(DEVICES, [Process(42, argv, [])], True)
+    name, uuid, ids = expected
+    assert sorted(found.holders) == sorted(ids)
+    assert [(workload["name"], workload["uuid"], workload["devices"]) for workload in found.workloads] == (
+        [(name, uuid, ids)] if ids else []
+    )
+
+
+def test_open_nodes_name_the_holder() -> None:
+    found = _workloads.match(
+        DEVICES,
+        [
+            Process(1, ["/sbin/init"], []),
+            Process(5, ["/usr/bin/dpdk", "-x"], ["/dev/vfio/8", "/dev/vfio/vfio"]),
+            Process(6, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/devices/vfio0"]),
+        ],
+        True,
+    )
+    assert found.holders == {
+        "0000:3b:00.2": [{"pid": 5, "command": "/usr/bin/dpdk", "workload": "pid:5"}],
+        UUID: [{"pid": 6, "command": "qemu-kvm", "workload": VM}],
+    }
+    assert [(workload["id"], workload["kind"]) for workload in found.workloads] == [("pid:5", "process"), (VM, "qemu")]
+
+
+def test_other_programs_are_no_vms() -> None:
+    assert not _workloads.match(
+        DEVICES, [Process(9, ["bash", "-name", "x", "-device", "host=3b:00.2"], [])], True
+    ).holders
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
+def test_no_command_line_breaks_it(words: t.List[str]) -> None:
+    found = _workloads.match(DEVICES, [Process(1, ["qemu"] + words, None)], False)
+    assert found.complete is False
+
+
+def test_proc_is_read(tree: t.Any) -> None:
+    tree.process(10, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7", "/dev/null"])
+    tree.process(11, [], [])
+    (tree.proc / "self").mkdir()
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        processes, complete = _workloads.processes(str(tree.proc), guard)
+    assert processes == [Process(10, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7"]), Process(11, [""], [])]
+    assert complete
+
+
+@pytest.mark.fault("R14")
+def test_hidden_processes_leave_it_open_who_holds_what(tmp_path: t.Any) -> None:
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        assert _workloads.processes(str(tmp_path / "nothing"), guard) == ([], False)
