@@ -1,0 +1,223 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks values from hosts, caches and people against the contracts of ``module_utils/_model.py``.
+
+Each ``TypedDict`` is compiled once into nested functions, so that the contracts are written down in one place only
+and the facts of thousands of hosts are checked in seconds.
+
+This file is private to the collection. It knows neither Ansible nor any file.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
+
+SHOWN_ERRORS = 20
+
+Checker = t.Callable[[object], t.Sequence[str]]
+"""Takes a value, returns what is wrong with it as the ends of sentences that its container puts the path before:
+``[0].address must be a string, not int``. Paths thus cost nothing as long as nothing is wrong."""
+
+_NO_ERRORS: t.Sequence[str] = ()
+_KINDS = {bool: "boolean", int: "int", float: "float", str: "string", list: "list", dict: "mapping", type(None): "null"}
+
+# A name is also a word in messages, unit files and commands that people copy: control characters and what a shell
+# would act on are refused here as well, no driver has them in a name.
+_HOSTILE = re.compile(r"""[\x00-\x1f\x7f`$;|&<>"'\\]""")
+
+
+class ContractError(ValueError):
+    """The input as a whole breaks its contract; the text names the path."""
+
+
+def kind(value: object) -> str:
+    """What to call a value's type, for ansible-core's tagged subclasses as well."""
+    return next((name for base, name in _KINDS.items() if isinstance(value, base)), type(value).__name__)
+
+
+def check(contract: type, value: object, where: str) -> list[str]:
+    """All violations of a contract, each a sentence that starts with its path below ``where``.
+
+    Keys the contract does not name are let pass. Only the first ``SHOWN_ERRORS`` are spelled out, then a count.
+    """
+    if isinstance(value, dict) and "schema_version" in t.get_type_hints(contract):
+        version = value.get("schema_version")
+        if isinstance(version, int) and version != _model.SCHEMA_VERSION:
+            # Whatever else differs follows from this one, so nothing else is said.
+            return [f"{where}.schema_version must be {_model.SCHEMA_VERSION}, not {version}: gather these facts again"]
+    errors = [f"{where}{end}" for end in _compile(contract)(value)]
+    if len(errors) > SHOWN_ERRORS:
+        errors[SHOWN_ERRORS:] = [f"{where} has {len(errors) - SHOWN_ERRORS} more errors"]
+    return errors
+
+
+@functools.cache
+def _compile(hint: t.Hashable) -> Checker:
+    if hint in _LEAVES:
+        return _LEAVES[hint]
+    if isinstance(hint, type) and t.is_typeddict(hint):
+        return _record(hint)
+    origin, inner = t.get_origin(hint), t.get_args(hint)
+    if origin is list:
+        return _list(_compile(inner[0]))
+    if origin is t.Literal:
+        return _literal(inner)
+    if origin is t.Union and inner[1:] == (type(None),):
+        return _optional(_compile(inner[0]))
+    raise TypeError(f"no checker for {hint}")
+
+
+def _text(value: object) -> t.Sequence[str]:
+    return _NO_ERRORS if isinstance(value, str) else [f" must be a string, not {kind(value)}"]
+
+
+def _number(value: object) -> t.Sequence[str]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _NO_ERRORS
+    return [f" must be an int, not {kind(value)}"]
+
+
+def _boolean(value: object) -> t.Sequence[str]:
+    return _NO_ERRORS if isinstance(value, bool) else [f" must be a boolean, not {kind(value)}"]
+
+
+@functools.lru_cache(maxsize=65536)
+def _name_error(value: str) -> str | None:
+    error = _model.name_error(value)
+    if error is None and _HOSTILE.search(value):
+        error = "must be a name without control characters and shell text"
+    return error
+
+
+def _name(value: object) -> t.Sequence[str]:
+    if not isinstance(value, str):
+        return _text(value)
+    error = _name_error(value)
+    return _NO_ERRORS if error is None else [f" {error}, not {_shown(value)}"]
+
+
+def _timestamp(value: object) -> t.Sequence[str]:
+    if not isinstance(value, str):
+        return _text(value)
+    try:
+        _clock.seconds(value)
+    except ValueError:
+        return [f" must be a UTC time like 2026-11-22T19:04:14Z, not {_shown(value)}"]
+    return _NO_ERRORS
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:60]}...")
+
+
+def _literal(allowed: tuple[str, ...]) -> Checker:
+    choices = frozenset(allowed)
+
+    def literal(value: object) -> t.Sequence[str]:
+        if isinstance(value, str) and value in choices:
+            return _NO_ERRORS
+        shown = _shown(value) if isinstance(value, str) else kind(value)
+        return [f" must be one of {', '.join(allowed)}, not {shown}"]
+
+    return literal
+
+
+def _optional(inner: Checker) -> Checker:
+    def optional(value: object) -> t.Sequence[str]:
+        return _NO_ERRORS if value is None else inner(value)
+
+    return optional
+
+
+def _list(inner: Checker) -> Checker:
+    def items(value: object) -> t.Sequence[str]:
+        if not isinstance(value, list):
+            return [f" must be a list, not {kind(value)}"]
+        errors: list[str] = []
+        for number, item in enumerate(value):
+            found = inner(item)
+            if found:
+                errors += [f"[{number}]{end}" for end in found]
+        return errors
+
+    return items
+
+
+def _record(contract: type) -> Checker:
+    fields = [(name, _EXACT.get(hint, ()), _compile(hint)) for name, hint in t.get_type_hints(contract).items()]
+    rule = _RULES.get(contract)
+
+    def record(value: object) -> t.Sequence[str]:
+        if not isinstance(value, dict):
+            return [f" must be a mapping, not {kind(value)}"]
+        errors: list[str] = []
+        for name, exact, checker in fields:
+            if name not in value:
+                errors.append(f".{name} is missing")
+                continue
+            item = value[name]
+            if type(item) in exact:  # Only a short cut: what it does not know goes through the checker.
+                continue
+            found = checker(item)
+            if found:
+                errors += [f".{name}{end}" for end in found]
+        if rule is not None and not errors:
+            return rule(value)
+        return errors
+
+    return record
+
+
+def _attribute_rule(value: _model.Attribute) -> t.Sequence[str]:
+    if value["status"] == "ok" and not value["value"]:
+        return [".value must be a string that is not empty when status is ok"]
+    return _NO_ERRORS
+
+
+def _path_rule(value: t.Mapping[str, t.Any]) -> t.Sequence[str]:
+    path = value["path"]
+    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        return [f".path must be below the sysfs root, not {_shown(path)}"]
+    return _NO_ERRORS
+
+
+def _device_rule(value: _model.Device) -> t.Sequence[str]:
+    if value["kind"] == "mdev" and (value["parent"] is None or value["type"] is None):
+        return [" of kind mdev must have a parent and a type"]
+    return _path_rule(t.cast("t.Mapping[str, t.Any]", value))
+
+
+def _node_rule(value: t.Mapping[str, t.Any]) -> t.Sequence[str]:
+    if value["scope"] == "type" and (value["parent"] is None or value["type"] is None):
+        return [" of scope type must have a parent and a type"]
+    if (value["scope"] == "device") != (value["device"] is not None):
+        return [" must name a device when its scope is device, and only then"]
+    return _NO_ERRORS
+
+
+_LEAVES: dict[t.Any, Checker] = {
+    str: _text,
+    int: _number,
+    bool: _boolean,
+    _model.Name: _name,
+    _model.Timestamp: _timestamp,
+}
+_EXACT: dict[t.Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    str | None: (str, type(None)),
+    int | None: (int, type(None)),
+}
+_RULES: dict[t.Any, t.Callable[[t.Any], t.Sequence[str]]] = {
+    _model.Attribute: _attribute_rule,
+    _model.Parent: _path_rule,
+    _model.Device: _device_rule,
+    _model.Request: _node_rule,
+    _model.Verdict: _node_rule,
+}

@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nodes of a fleet that hold, or are asked for, a migration string: one flat view of all snapshots.
+
+This file is private to the collection: plain values in, plain values out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    Attribute,
+    Scope,
+    Snapshot,
+    Verdict,
+    VerdictSet,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, check, kind
+
+Facts = t.Mapping[str, t.Any]
+"""Inventory host name -> its ``ansible_facts``, or None where there are none."""
+
+NodeKey = tuple[Scope, str | None, str | None, str | None, str, str | None]
+"""Scope, parent, type, device, vendor, and at type nodes the only source type that may ask."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """What one inventory host is known to say; without a snapshot it is unreachable, or excluded for its errors."""
+
+    name: str
+    snapshot: Snapshot | None = None
+    verdicts: VerdictSet | None = None
+    errors: tuple[str, ...] = ()
+    """Of the snapshot, which then is dropped."""
+    verdict_errors: tuple[str, ...] = ()
+    """Of the verdicts, which then are dropped."""
+
+
+class Node(t.NamedTuple):
+    """A type of a parent (``device`` is None) or a device."""
+
+    host: str
+    scope: Scope
+    kind: t.Literal["mdev", "vfio"]
+    vendor: str
+    parent: str | None
+    type: str | None
+    device: str | None
+    attribute: Attribute
+    state: str
+    """Of the mdev parent: ok, gone, hung."""
+    driven: tuple[str | None, str | None, str | None]
+    """Boot id, driver and driver version: an answer holds as long as these do."""
+    free: bool | None
+    """Devices: whether nobody holds it open; None when that is not known."""
+    room: int | None
+
+    @property
+    def key(self) -> NodeKey:
+        """Where to find what this node was asked; what broke the vendor or the type rule is not found."""
+        asking_type = self.type if self.scope == "type" else None
+        return (self.scope, self.parent, self.type, self.device, self.vendor, asking_type)
+
+    @property
+    def pool(self) -> tuple[Scope, str, str | None]:
+        """Nodes of one pool may be asked each other's strings: one vendor, and at type nodes one type."""
+        return (self.scope, self.vendor, self.type if self.scope == "type" else None)
+
+    @property
+    def string(self) -> str | None:
+        """What it produces for others to be asked, None when there is nothing."""
+        return self.attribute["value"] if self.attribute["status"] == "ok" else None
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Nodes that cannot be read are not written either."""
+        return self.attribute["status"] == "ok" and self.state == "ok"
+
+
+def load(facts: Facts) -> list[Host]:
+    """Check the facts of every host against the contracts; in order of names, one entry for each host.
+
+    A host that breaks its contract costs only itself. Raises ContractError when ``facts`` is no mapping of hosts.
+    """
+    if not isinstance(facts, t.Mapping):
+        raise ContractError(f"hosts must be a mapping of host names to their facts, not {kind(facts)}")
+    for name in facts:
+        if not isinstance(name, str):
+            raise ContractError(f"hosts must have strings as keys, not {kind(name)}")
+    return [_load_host(name, facts[name]) for name in sorted(facts)]
+
+
+def _load_host(name: str, facts: object) -> Host:
+    if not facts:
+        return Host(name)
+    if not isinstance(facts, dict):
+        return Host(name, errors=(f"hosts.{name} must be a mapping, not {kind(facts)}",))
+    snapshot = facts.get("vfio_migration") or None
+    verdicts = facts.get("vfio_migration_verdicts") or None
+    errors = check(Snapshot, snapshot, f"hosts.{name}") if snapshot is not None else []
+    bad_verdicts = check(VerdictSet, verdicts, f"hosts.{name}.vfio_migration_verdicts") if verdicts is not None else []
+    return Host(
+        name,
+        None if errors else snapshot,
+        None if bad_verdicts else verdicts,
+        tuple(errors),
+        tuple(bad_verdicts),
+    )
+
+
+def nodes(host: Host) -> t.Iterator[Node]:
+    """All nodes of a host, type nodes first."""
+    snapshot = host.snapshot
+    if snapshot is None:
+        return
+    boot_id = snapshot["boot_id"]
+    states: dict[str | None, str] = {}
+    for parent in snapshot["parents"]:
+        address, vendor = parent["address"], parent["vendor"]
+        state: str = parent["state"]
+        states[address] = state
+        driven = (boot_id, parent["driver"], parent["driver_version"])
+        for kind_of in parent["types"]:
+            instances = kind_of["available_instances"]
+            room = instances if state == "ok" and instances is not None and instances >= 0 else None
+            yield Node(
+                host.name, "type", "mdev", vendor, address, kind_of["id"], None,
+                kind_of["migration_version"], state, driven, None, room,
+            )  # fmt: skip
+    for device in snapshot["devices"]:
+        holders = device["in_use_by"]
+        free = None if holders is None else not holders
+        # An mdev whose parent is not listed lost it while the host was read.
+        state = states.get(device["parent"], "gone") if device["kind"] == "mdev" else "ok"
+        yield Node(
+            host.name, "device", device["kind"], device["vendor"], device["parent"], device["type"], device["id"],
+            device["migration_version"], state, (boot_id, device["driver"], device["driver_version"]),
+            free, None if free is None else int(free),
+        )  # fmt: skip
+
+
+def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
+    """The latest answer of each node to each string."""
+    found: dict[NodeKey, dict[str, Verdict]] = {}
+    for verdict in host.verdicts["verdicts"] if host.verdicts else ():
+        scope = verdict["scope"]
+        asking_type = verdict["source_type"] if scope == "type" else None
+        key = (scope, verdict["parent"], verdict["type"], verdict["device"], verdict["vendor"], asking_type)
+        answers = found.setdefault(key, {})
+        string = verdict["string"]
+        known = answers.get(string)
+        if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
+            answers[string] = verdict
+    return found
+
+
+def expired(verdict: Verdict, node: Node, max_age: int, now: str) -> bool:
+    """Whether what the answer was based on has changed, or is too long ago."""
+    evidence = verdict["evidence"]
+    if (evidence["boot_id"], evidence["driver"], evidence["driver_version"]) != node.driven:
+        return True
+    return _clock.age(evidence["time"], now) > max_age

@@ -1,0 +1,206 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots and verdicts of a fleet -> the directed matrix of what may move where.
+
+The work grows with hosts, nodes and distinct strings; only classes are paired, never their members.
+
+This file is private to the collection: plain values in, plain values out.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    SCHEMA_VERSION,
+    Attribute,
+    HostState,
+    Name,
+    Pairing,
+    Pairings,
+    SourceClass,
+    TargetClass,
+    Timestamp,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _findings
+from ansible_collections.vfio.migration.plugins.plugin_utils._classes import NEVER, Classes, Source, Target
+from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Facts, Host, load
+from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
+    EXPIRED,
+    NOT_ASKED,
+    Answer,
+    disagree,
+    judge,
+    says_unsupported,
+)
+
+Sources = t.Literal["devices", "all"]
+
+
+class Decision(t.NamedTuple):
+    """The answer to one pair, and what it rests on."""
+
+    answer: Answer
+    scope: t.Literal["type", "device"] | None
+    asked: str
+    inconsistent: bool = False
+
+
+def pairings(
+    facts: Facts,
+    max_age: int,
+    now: str,
+    sources: Sources = "devices",
+    fresh_hosts: t.Collection[str] | None = None,
+) -> Pairings:
+    """The matrix of a fleet.
+
+    :arg facts: host name -> its ansible_facts (``vfio_migration``, ``vfio_migration_verdicts``) or None.
+    :arg max_age: seconds after which an answer counts as unknown.
+    :arg now: a Timestamp.
+    :arg sources: ``devices``: those that exist. ``all``: also what each type of each parent could make.
+    :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
+    """
+    hosts = load(facts)
+    states = [_host_state(host, now, fresh_hosts) for host in hosts]
+    usable = [host for host in hosts if host.snapshot and not host.verdict_errors]
+    classes = Classes(usable, max_age, now, with_types=sources == "all")
+    by_vendor = _by_vendor(classes.targets)
+    matrix = [
+        _pairing(source, target)
+        for source in classes.sources
+        for target in by_vendor[source.vendor]
+        if target.scope == "device" or target.type == source.type
+    ]
+    return Pairings(
+        schema_version=SCHEMA_VERSION,
+        time=Timestamp(now),
+        partial=any(state["state"] in ("unreachable", "excluded") for state in states),
+        hosts=states,
+        sources=[_source_class(source) for source in classes.sources],
+        targets=[_target_class(target) for target in classes.targets],
+        pairings=matrix,
+        findings=_findings.collect(states, usable, classes, matrix),
+    )
+
+
+def decide(source: Source, target: Target) -> Decision:
+    """May a device of this source class move to a target of this class?"""
+    if target.scope == "device":
+        return _ask(source.device_version, target)
+    by_type = _ask(source.type_version, target)
+    device = source.device_version
+    if device is None:
+        return by_type
+    if says_unsupported(device):
+        return Decision(Answer("incompatible", "source_unsupported", device["errno"]), None, NEVER)
+    string = device["value"]
+    if string is None or string not in target.place:
+        return by_type
+    # Location 2 does not depend on location 1, comes later and is stricter: it wins.
+    evidence = target.place[string]
+    return Decision(evidence, "device", target.place_asked[string], disagree(by_type.answer, evidence))
+
+
+def way_back(source: Source, target: Target) -> Answer:
+    """Would the source's own node accept what the target's node produces?"""
+    home = source.home
+    if home is None:
+        return NOT_ASKED
+    if target.scope == home.scope:
+        return judge(target.version, home.version, home.state, home.answer)
+    # An mdev that went to an existing device comes back to an instance of its type, for which devices there speak.
+    return judge(target.version, source.device_version, home.state, lambda string: home.place.get(string, NOT_ASKED))
+
+
+def _ask(source: Attribute | None, target: Target) -> Decision:
+    answer = judge(source, target.version, target.state, target.answer)
+    string = source["value"] if source is not None and target.sample.can_be_asked else None
+    asked = NEVER if string is None else target.time(string)
+    return Decision(answer, None if asked == NEVER else target.scope, asked)
+
+
+def _pairing(source: Source, target: Target) -> Pairing:
+    decision = decide(source, target)
+    back = way_back(source, target)
+    warnings = {
+        "expired": decision.answer == EXPIRED,
+        "inconsistent": decision.inconsistent,
+        "no_way_back": decision.answer.verdict == "compatible" and back.verdict == "incompatible",
+    }
+    return Pairing(
+        source=source.id,
+        target=target.id,
+        verdict=decision.answer.verdict,
+        reason=decision.answer.reason,
+        errno=decision.answer.errno,
+        scope=decision.scope,
+        way_back=back.verdict,
+        warnings=[code for code, holds in warnings.items() if holds],
+        asked=None if decision.asked == NEVER else Timestamp(decision.asked),
+    )
+
+
+def _by_vendor(targets: t.Iterable[Target]) -> dict[str, list[Target]]:
+    found: dict[str, list[Target]] = {}
+    for target in targets:
+        found.setdefault(target.vendor, []).append(target)
+    return found
+
+
+def _host_state(host: Host, now: str, fresh_hosts: t.Collection[str] | None) -> HostState:
+    errors = [*host.errors, *host.verdict_errors]
+    time = host.snapshot["time"] if host.snapshot else None
+    state: t.Literal["fresh", "cached", "unreachable", "excluded"] = "fresh"
+    if errors:
+        state = "excluded"
+    elif host.snapshot is None:
+        state = "unreachable"
+    elif fresh_hosts is not None and host.name not in fresh_hosts:
+        state = "cached"
+    age = None if time is None else _clock.age(time, now)
+    return HostState(host=host.name, state=state, time=time, age=age, errors=errors)
+
+
+def _source_class(source: Source) -> SourceClass:
+    return SourceClass(
+        id=source.id,
+        kind=source.kind,
+        vendor=source.vendor,
+        type=_name(source.type),
+        device_version=_plain(source.device_version),
+        type_version=_plain(source.type_version),
+        members=source.members,
+    )
+
+
+def _target_class(target: Target) -> TargetClass:
+    return TargetClass(
+        id=target.id,
+        scope=target.scope,
+        kind=target.kind,
+        vendor=target.vendor,
+        type=_name(target.type),
+        version=_copy(target.version),
+        members=target.members,
+    )
+
+
+def _plain(attribute: Attribute | None) -> Attribute | None:
+    return None if attribute is None else _copy(attribute)
+
+
+def _copy(attribute: Attribute) -> Attribute:
+    """Only what the contract names, and no part of the facts: a caller may change what it got."""
+    return Attribute(
+        status=attribute["status"],
+        value=attribute["value"],
+        reason=attribute["reason"],
+        errno=attribute["errno"],
+        raw=attribute["raw"],
+    )
+
+
+def _name(value: str | None) -> Name | None:
+    return None if value is None else Name(value)
