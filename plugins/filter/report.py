@@ -34,3 +34,28 @@ _value:
   description: The summary; no line is wider than 100 characters.
   type: str
 """
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _report
+
+NAME = "vfio.migration.report"
+
+
+def report(pairings: object) -> str:
+    """Check the contract, then render it."""
+    errors = _contracts.check(_model.Pairings, pairings, "pairings")
+    if errors:
+        raise AnsibleFilterError(f"{NAME}: {'; '.join(errors)}")
+    return _report.render_text(_report.build(t.cast("_model.Pairings", pairings)))
+
+
+class FilterModule:
+    """What ansible-core looks for."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """Name -> filter."""
+        return {"report": report}

@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 
 State = t.Literal["ready", "no_room", "unknown", "blocked"]
-"""``no_room``: a driver elsewhere accepts it, but there is no free instance."""
+"""``no_room``: a driver elsewhere accepts it, but nothing is known to be free there."""
 
 STATES: t.Final[tuple[State, ...]] = ("ready", "no_room", "unknown", "blocked")
 HOST_STATES: t.Final = ("fresh", "cached", "unreachable", "excluded")
@@ -58,8 +58,8 @@ class _Reach(t.NamedTuple):
 
     def levels(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         """Hosts for ready, no_room and unknown, each level holding those before."""
-        accepting = self.room | self.full
-        return self.room, accepting, accepting | self.room_unknown | self.unknown
+        accepting = self.room | self.full | self.room_unknown
+        return self.room, accepting, accepting | self.unknown
 
 
 _NOWHERE = _Reach(frozenset(), frozenset(), frozenset(), frozenset(), ())
@@ -103,6 +103,9 @@ def _reaches(pairings: _model.Pairings) -> dict[str, _Reach]:
     rooms = {target["id"]: _rooms(target) for target in pairings["targets"]}
     by_source: dict[str, list[_model.Pairing]] = {}
     for pairing in pairings["pairings"]:
+        # A device in use is not asked: another device of its parent and type speaks for it.
+        if pairing["reason"] == "in_use":
+            continue
         by_source.setdefault(pairing["source"], []).append(pairing)
     return {source: _reach(found, rooms) for source, found in by_source.items()}
 
@@ -178,9 +181,7 @@ def _reason(state: State, reach: _Reach, host: str, missing: bool) -> tuple[str 
     if state == "ready":
         return None, None
     if state == "no_room":
-        return "full", None
-    if state == "unknown" and _elsewhere(reach.room_unknown, host):
-        return "room_unknown", None
+        return ("room_unknown" if _elsewhere(reach.room_unknown, host) else "full"), None
     wanted = "unknown" if state == "unknown" else "incompatible"
     heard: collections.Counter[tuple[str, str]] = collections.Counter()
     for verdict, reason, errno, hosts in reach.why:

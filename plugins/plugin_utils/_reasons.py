@@ -24,7 +24,7 @@ class Sentence(t.NamedTuple):
 _LOG = "Read the kernel log of the target: only the driver knows why it refused."
 _HUNG = "A driver hangs: look for processes in state D on that host, and reload the driver or reboot."
 _BECOME = "Run with become: the attribute may be read by anyone, but only root may write it."
-_DRIVER = "The driver's own string breaks the rules: report it to its vendor; it is never sent anywhere."
+_BROKEN = "The driver's own string breaks the rules: report it to its vendor; it is never sent anywhere."
 _ABSENT = "These drivers have no migration_version: ask their vendor which versions may migrate."
 _DEADLINE = "Raise the deadline of the gather and probe steps, or heal the slow driver."
 _NOTES = "See that host's notes in the JSON file: they name each node that could not be read."
@@ -32,19 +32,30 @@ _RERUN = "Run the readiness playbook again."
 _WHOLE = "Run the readiness playbook again, without --limit."
 _AGAIN = "Run again: something changed or was busy while it was looked at."
 
-READING: t.Final[dict[str, Sentence]] = {
-    "absent": Sentence("the driver offers no migration_version", _ABSENT),
-    "errno": Sentence("the driver says that it does not support migration"),
-    "permission": Sentence("permission was denied", _BECOME),
-    "busy": Sentence("the driver stayed busy", _AGAIN),
-    "hung": Sentence("the driver did not answer in time", _HUNG),
-    "deadline": Sentence("the host's time was up", _DEADLINE),
-    "gone": Sentence("it vanished while it was looked at", _AGAIN),
-    "truncated": Sentence("its string fills a whole page and is cut off", _DRIVER),
-    "empty": Sentence("its string is empty", _DRIVER),
-    "not_ascii": Sentence("its string is not plain ASCII text", _DRIVER),
+_DRIVER_SAYS: t.Final[dict[str, tuple[str, str | None]]] = {
+    "absent": ("offers no migration_version", _ABSENT),
+    "errno": ("says that it does not support migration", None),
+    "permission": ("could not be read: permission denied", _BECOME),
+    "busy": ("stayed busy", _AGAIN),
+    "hung": ("did not answer in time", _HUNG),
+    "deadline": ("was not reached in the host's time", _DEADLINE),
+    "gone": ("vanished while it was looked at", _AGAIN),
+    "incomplete": ("was still making the device", _AGAIN),
+    "truncated": ("gives a string that fills a page and is cut off", _BROKEN),
+    "empty": ("gives an empty string", _BROKEN),
+    "not_ascii": ("gives a string that is not plain ASCII", _BROKEN),
+    "unsupported": ("does not support migration", None),
+    "unknown": ("could not be read", _NOTES),
+    "invalid": ("gives a string that breaks the rules", _BROKEN),
 }
-"""Attribute.reason and Note.reason."""
+
+
+def _of(whose: str, prefix: str = "") -> dict[str, Sentence]:
+    return {f"{prefix}{code}": Sentence(f"{whose} driver {says}", do) for code, (says, do) in _DRIVER_SAYS.items()}
+
+
+READING: t.Final[dict[str, Sentence]] = _of("the")
+"""Attribute.reason, Attribute.status and Note.reason."""
 
 PROBING: t.Final[dict[str, Sentence]] = {
     "errno": Sentence("the target's driver refuses it", _LOG),
@@ -56,26 +67,23 @@ PROBING: t.Final[dict[str, Sentence]] = {
     "hung": Sentence("the target's driver did not answer in time", _HUNG),
     "deadline": Sentence("the target host's time was up", _DEADLINE),
     "gone": Sentence("the target vanished while it was asked", _AGAIN),
+    "unreadable": Sentence("the target's driver answered, but its node can not be read any more", _LOG),
     "short_write": Sentence("the target's kernel took only a part of the string"),
     "too_long": Sentence("the string is longer than the target's page"),
-    "empty": Sentence("the string is empty", _DRIVER),
-    "not_ascii": Sentence("the string is not plain ASCII text", _DRIVER),
+    "empty": Sentence("the string is empty", _BROKEN),
+    "not_ascii": Sentence("the string is not plain ASCII text", _BROKEN),
     "write_limit": Sentence("the limit of writes was reached", "Raise max_writes, or run again: answers are kept."),
     "absent": Sentence("the target's driver offers no migration_version", _ABSENT),
 }
 """Verdict.reason; a Pairing carries these too."""
 
 PAIRING: t.Final[dict[str, Sentence]] = {
-    "source_absent": Sentence("its own driver offers no migration_version", _ABSENT),
-    "source_unsupported": Sentence("its own driver says that it does not support migration"),
-    "source_unknown": Sentence("its own string could not be read", _NOTES),
-    "source_invalid": Sentence("its own string breaks the rules", _DRIVER),
-    "target_absent": PROBING["absent"],
-    "target_unsupported": Sentence("the target's driver says that it does not support migration"),
-    "target_unknown": Sentence("the target's node could not be read", _NOTES),
-    "target_invalid": Sentence("the target's own string breaks the rules", _DRIVER),
-    "expired": Sentence("the target's driver or host was restarted since", _RERUN),
+    **_of("its own", "source_"),
+    **_of("the target's", "target_"),
+    "expired": Sentence("the target's driver or host was restarted since, or it was long ago", _RERUN),
     "not_asked": Sentence("the target was not asked yet", _WHOLE),
+    "in_use": Sentence("the target is in use, and its type is asked instead"),
+    "no_device": Sentence("there is no device yet that could be asked"),
 }
 """Pairing.reason, where it is not the reason of a verdict."""
 

@@ -155,7 +155,7 @@ def _not_ready(report: Report) -> list[str]:
         ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         for (reason, errno), who in ranked[:TOP]:
             said = plain(_reasons.sentence(reason or None, errno or None), 120)
-            lines.append(f"  {_LABELS.get(state, state)}: {_plural(len(who), 'device', reason)}: {said}")
+            lines.append(f"  {_LABELS.get(state, state)}, {_plural(len(who), 'device', reason)}: {said}")
             lines += [f"    {name}" for name in who[:TOP]]
             lines += [f"    and {len(who) - TOP} more"] if len(who) > TOP else []
         if len(ranked) > TOP:
@@ -172,23 +172,23 @@ def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
 
 
 def _matrix(pairings: _model.Pairings) -> list[str]:
+    asked = {one["target"] for one in pairings["pairings"] if one["reason"] != "in_use"}
     sources = sorted(pairings["sources"], key=lambda one: (-_device_count(one), -len(one["members"]), one["id"]))
-    targets = sorted(pairings["targets"], key=lambda one: (-len(one["members"]), one["id"]))
+    targets = [target for target in pairings["targets"] if target["id"] in asked]
+    targets.sort(key=lambda one: (-len(one["members"]), one["id"]))
     if not sources or not targets:
         return []
     rows, columns = sources[:MATRIX], targets[:MATRIX]
-    rooms = {target["id"]: target["members"] for target in columns}
-    shown = [one for one in pairings["pairings"] if one["target"] in rooms]
-    cells = {(one["source"], one["target"]): _cell(one, rooms) for one in shown}
+    cells = _cells(pairings["pairings"], rows, columns)
     lines = ["Who may move where (from a row to a column; the other direction is another question)"]
-    lines.append("       " + "".join(f"{f'T{number}':>7}" for number in range(1, len(columns) + 1)))
-    for number, row in enumerate(rows, 1):
+    lines.append("        " + "".join(f"{plain(column['id'], 6):>7}" for column in columns))
+    for row in rows:
         answers = "".join(f"{cells.get((row['id'], column['id']), '-'):>7}" for column in columns)
-        lines.append(f"  {f'S{number}':<5}{answers}")
+        lines.append(f"  {plain(row['id'], 6):<6}{answers}")
     lines += ["  yes: accepted, and room now   full: accepted, no room   room?: accepted, room not known"]
-    lines += ["  ?: unknown   no: refused   -: other vendor or type   *: see the findings", ""]
-    lines += [f"  S{number:<3} {_source(row)}" for number, row in enumerate(rows, 1)]
-    lines += [f"  T{number:<3} {_target(column)}" for number, column in enumerate(columns, 1)]
+    lines += ["  ?: unknown   no: refused   -: not asked   own: only its own host   *: see findings", ""]
+    lines += [f"  {plain(row['id'], 6):<6} {_source(row)}" for row in rows]
+    lines += [f"  {plain(column['id'], 6):<6} {_target(column)}" for column in columns]
     hidden = [
         f"{count - MATRIX} smaller {what} classes"
         for count, what in ((len(sources), "source"), (len(targets), "target"))
@@ -197,24 +197,44 @@ def _matrix(pairings: _model.Pairings) -> list[str]:
     return lines + ([f"  Not shown: {' and '.join(hidden)}."] if hidden else [])
 
 
-def _cell(pairing: _model.Pairing, rooms: dict[str, list[_model.TargetMember]]) -> str:
-    members = rooms[pairing["target"]]
+def _cells(
+    pairings: list[_model.Pairing], rows: list[_model.SourceClass], columns: list[_model.TargetClass]
+) -> dict[tuple[str, str], str]:
+    homes = {row["id"]: {member["host"] for member in row["members"]} for row in rows}
+    rooms = {column["id"]: column["members"] for column in columns}
+    cells = {}
+    for pairing in pairings:
+        source, target = pairing["source"], pairing["target"]
+        if source in homes and target in rooms and pairing["reason"] != "in_use":
+            # For a class that lives on one host, that host is not elsewhere.
+            home = homes[source] if len(homes[source]) == 1 else set()
+            cells[source, target] = _cell(pairing, [one for one in rooms[target] if one["host"] not in home])
+    return cells
+
+
+def _cell(pairing: _model.Pairing, elsewhere: list[_model.TargetMember]) -> str:
+    if not elsewhere:
+        return "own"
     word = {"incompatible": "no", "unknown": "?"}.get(pairing["verdict"])
-    if word is None and any(member["room"] for member in members):
+    if word is None and any(member["room"] for member in elsewhere):
         word = "yes"
     elif word is None:
-        word = "room?" if any(member["room"] is None for member in members) else "full"
+        word = "room?" if any(member["room"] is None for member in elsewhere) else "full"
     return word + ("*" if pairing["warnings"] else "")
 
 
 def _source(one: _model.SourceClass) -> str:
-    return f"{_node(one['kind'], one['type'], one['vendor'])}, {_plural(_device_count(one), 'device')} on {_hosts(one)}"
+    count = _device_count(one)
+    what = _plural(count, "device") if count else "no device yet,"
+    version = one["device_version"] or one["type_version"]
+    node = _node(one["kind"], one["type"], one["vendor"])
+    return f"{node}: {what} on {_hosts(one)}" + (f"; {_says(version)}" if version else "")
 
 
 def _target(one: _model.TargetClass) -> str:
     node = _node(one["kind"], one["type"], one["vendor"])
-    what = "type" if one["scope"] == "type" else "existing device"
-    return f"{node}, {what} on {_hosts(one)}, {_says(one['version'])}"
+    what = "new device" if one["scope"] == "type" else "existing device"
+    return f"{node}: {what} on {_hosts(one)}; {_says(one['version'])}"
 
 
 def _node(kind: str, mdev_type: str | None, vendor: str) -> str:

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin: what it reads, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import types
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.vfio.migration.plugins.action import report as action
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import report_data as data
+
+
+class HostVars(dict[str, t.Any]):
+    """Facts may only be fetched the way that does not template them."""
+
+    def raw_get(self, name: str) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", dict.__getitem__(self, name))
+
+    def __getitem__(self, name: str) -> t.Any:
+        raise AssertionError(f"{name} was templated")
+
+
+def run(
+    args: dict[str, t.Any], facts: dict[str, dict[str, t.Any]] | None = None, check: bool = False
+) -> dict[str, t.Any]:
+    task = types.SimpleNamespace(
+        args=args, async_val=0, check_mode=check, diff=False, action="vfio.migration.report", delegate_to=None
+    )
+    connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None), _remote_is_local=True)
+    module = action.ActionModule(task, connection, types.SimpleNamespace(), None, None, None)
+    hostvars = HostVars({host: {"ansible_facts": found} for host, found in (facts or {}).items()})
+    return module.run(task_vars={"hostvars": hostvars})
+
+
+@pytest.fixture
+def pairings(tmp_path: pathlib.Path) -> str:
+    path = tmp_path / "pairings.json"
+    path.write_text(json.dumps(data.small()), encoding="utf-8")
+    return str(path)
+
+
+def test_it_shows_the_text_and_returns_little(pairings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"hv1": {"vfio_migration": data.snapshot("hv1", {"vm-1": "web1"})}, "hv2": {}}
+    result = run({"pairings": pairings}, facts)
+    assert "VFIO migration readiness" in capsys.readouterr().out
+    assert result["changed"] is False
+    assert result["dest"] is None
+    assert result["summary"]["devices"] == {"ready": 2, "no_room": 1, "unknown": 1, "blocked": 0}
+    assert result["text"][0].startswith("VFIO migration readiness")
+    assert not result.get("failed")
+
+
+def test_it_can_be_silent(pairings: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run({"pairings": pairings, "show": False})
+    assert capsys.readouterr().out == ""
+
+
+def test_the_file_is_replaced_in_one_step_and_times_alone_are_no_change(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "out" / "readiness.json"
+    dest.parent.mkdir()
+    args = {"pairings": pairings, "dest": str(dest), "show": False}
+    assert run(args)["changed"] is True
+    assert dest.stat().st_mode & 0o777 == 0o600
+    dest.chmod(0o640)
+
+    later = {**data.small(), "time": "2026-11-23T19:04:14Z"}
+    pathlib.Path(pairings).write_text(json.dumps(later), encoding="utf-8")
+    assert run(args)["changed"] is False
+    assert json.loads(dest.read_text(encoding="ascii"))["time"] == later["time"]
+    assert dest.stat().st_mode & 0o777 == 0o640
+
+    pathlib.Path(pairings).write_text(json.dumps({**later, "findings": []}), encoding="utf-8")
+    assert run(args)["changed"] is True
+    assert [path.name for path in dest.parent.iterdir()] == [dest.name]
+
+
+def test_a_damaged_file_is_a_change(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    args = {"pairings": pairings, "dest": str(dest), "show": False}
+    run(args)
+    dest.write_bytes(dest.read_bytes()[:-100] + b"\xff")
+    assert run(args)["changed"] is True
+    assert json.loads(dest.read_text(encoding="ascii"))["schema_version"] == 1
+
+
+@pytest.mark.fault("P10")
+def test_check_mode_writes_nothing(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    assert run({"pairings": pairings, "dest": str(dest), "show": False}, check=True)["changed"] is True
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairings.json"]
+
+
+def test_it_fails_only_if_asked(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    result = run({"pairings": pairings, "dest": str(dest), "fail_on": ["blocked", "unknown", "no_way_back"]})
+    assert result["failed"] is True
+    assert result["msg"] == "The fleet meets conditions of fail_on: 1 unknown, 1 no_way_back."
+    assert dest.exists()
+
+
+@pytest.mark.fault("L8")
+def test_broken_facts_of_one_host_are_left_out(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    good = data.snapshot("hv2", {})
+    facts: dict[str, dict[str, t.Any]] = {
+        "hv1": {"vfio_migration": {"schema_version": 1, "host": 7}},
+        "hv2": {"vfio_migration": good},
+    }
+    run({"pairings": pairings, "dest": str(dest), "show": False}, facts)
+    assert json.loads(dest.read_text(encoding="ascii"))["snapshots"] == {"hv2": good}
+
+
+REFUSED = {
+    "not there": (None, "can not read the pairings"),
+    "not JSON": ("{", "is not JSON"),
+    "another version": (json.dumps({**data.small(), "schema_version": 7}), "schema_version must be 1, not 7"),
+    "wrong type": (json.dumps({**data.small(), "hosts": 3}), ".hosts must be a list, not int"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_is_no_matrix_is_refused(name: str, tmp_path: pathlib.Path) -> None:
+    content, message = REFUSED[name]
+    path = tmp_path / "pairings.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(AnsibleActionFail, match=message):
+        run({"pairings": str(path)})
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"pairings": "x", "fail_on": ["everything"]}, {"pairings": "x", "unknown_option": 1}]
+)
+def test_wrong_arguments_are_refused(args: dict[str, t.Any]) -> None:
+    with pytest.raises(AnsibleActionFail):
+        run(args)
+
+
+def test_a_folder_that_is_not_there_is_said_so(pairings: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="can not write"):
+        run({"pairings": pairings, "dest": str(tmp_path / "missing" / "x.json"), "show": False})
