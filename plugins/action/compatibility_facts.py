@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.vfio.migration.plugins.plugin_utils._verdicts import merge
+from ansible_collections.vfio.migration.plugins.plugin_utils._evidence import merge
 
 FACT = "vfio_migration_verdicts"
 

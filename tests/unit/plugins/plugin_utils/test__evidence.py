@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.plugin_utils._verdicts import merge
+from ansible_collections.vfio.migration.plugins.plugin_utils._evidence import merge
 
 
 def _verdict(string: str, verdict: str = "compatible", reason: str | None = None, **changes: t.Any) -> dict[str, t.Any]:
@@ -58,14 +58,24 @@ def test_answers_that_were_not_asked_again_are_kept() -> None:
 
 @pytest.mark.fault("P10")
 def test_check_mode_does_not_wipe_out_answers() -> None:
-    found = merge(_set(_verdict("a")), _set(_verdict("a", "unknown", "check_mode"), _verdict("b", "unknown", "check_mode")))
+    found = merge(
+        _set(_verdict("a")), _set(_verdict("a", "unknown", "check_mode"), _verdict("b", "unknown", "check_mode"))
+    )
     assert _answers(found) == [("a", "compatible"), ("b", "unknown")]
 
 
 @pytest.mark.fault("P7")
 @pytest.mark.parametrize("boots", [("b", "c"), (None, None), (None, "b")])
 def test_reboot_ends_earlier_answers(boots: tuple[str | None, str | None]) -> None:
-    assert _answers(merge(_set(_verdict("a"), boot=boots[0]), _set(_verdict("b"), boot=boots[1]))) == [("b", "compatible")]
+    assert _answers(merge(_set(_verdict("a"), boot=boots[0]), _set(_verdict("b"), boot=boots[1]))) == [
+        ("b", "compatible")
+    ]
+
+
+@pytest.mark.fault("L8")
+@pytest.mark.parametrize("spoiled", ["text", ["list"], {"verdicts": 3}, {**_set(), "verdicts": [{"scope": "x"}]}])
+def test_spoiled_answers_are_as_good_as_none(spoiled: t.Any) -> None:
+    assert _answers(merge(spoiled, _set(_verdict("b")))) == [("b", "compatible")]
 
 
 @pytest.mark.fault("L8")

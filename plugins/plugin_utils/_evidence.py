@@ -11,13 +11,20 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Verdict, VerdictSet
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import check
 
 
-def merge(earlier: VerdictSet | None, latest: VerdictSet) -> VerdictSet:
-    """``latest`` and whatever ``earlier`` knows beyond it. A reboot ends everything earlier. A question that check
-    mode did not put leaves the earlier answer alone. Order: earlier first, each verdict once."""
-    if not earlier or earlier["schema_version"] != latest["schema_version"] or _rebooted(earlier, latest):
+def merge(earlier: object, latest: VerdictSet) -> VerdictSet:
+    """``latest`` and whatever ``earlier`` knows beyond it. A reboot ends everything earlier, and what a cache spoiled
+    is as good as nothing. A question that check mode did not put leaves the earlier answer alone. Order: earlier
+    first, each verdict once."""
+    if not earlier or check(VerdictSet, earlier, "earlier"):
         return latest
+    known = t.cast(VerdictSet, earlier)
+    return latest if _rebooted(known, latest) else _merged(known, latest)
+
+
+def _merged(earlier: VerdictSet, latest: VerdictSet) -> VerdictSet:
     found = {_key(verdict): verdict for verdict in earlier["verdicts"]}
     for verdict in latest["verdicts"]:
         if verdict["reason"] != "check_mode":
