@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+import types
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -57,6 +58,13 @@ def check(contract: type, value: object, where: str) -> list[str]:
     return errors
 
 
+def require(contract: type, options: dict[str, object]) -> None:
+    """Check the options of a plugin; raises ContractError with everything that is wrong."""
+    errors = [end.lstrip(".") for end in _compile(contract)(options)]
+    if errors:
+        raise ContractError("; ".join(errors))
+
+
 @functools.cache
 def _compile(hint: t.Hashable) -> Checker:
     if hint in _LEAVES:
@@ -68,7 +76,7 @@ def _compile(hint: t.Hashable) -> Checker:
         return _list(_compile(inner[0]))
     if origin is t.Literal:
         return _literal(inner)
-    if origin is t.Union and inner[1:] == (type(None),):
+    if origin in (t.Union, types.UnionType) and inner[1:] == (type(None),):
         return _optional(_compile(inner[0]))
     raise TypeError(f"no checker for {hint}")
 

@@ -25,6 +25,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _findings
 from ansible_collections.vfio.migration.plugins.plugin_utils._classes import NEVER, Classes, Source, Target
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import require
 from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Facts, Host, load
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
     EXPIRED,
@@ -36,6 +37,13 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
 )
 
 Sources = t.Literal["devices", "all"]
+
+
+class _Options(t.TypedDict):
+    max_age: int
+    now: Timestamp
+    sources: Sources
+    fresh_hosts: list[str] | None
 
 
 class Decision(t.NamedTuple):
@@ -62,6 +70,10 @@ def pairings(
     :arg sources: ``devices``: those that exist. ``all``: also what each type of each parent could make.
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
     """
+    fresh = (
+        list(fresh_hosts) if isinstance(fresh_hosts, t.Collection) and not isinstance(fresh_hosts, str) else fresh_hosts
+    )
+    require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh})
     hosts = load(facts)
     states = [_host_state(host, now, fresh_hosts) for host in hosts]
     usable = [host for host in hosts if host.snapshot and not host.verdict_errors]
@@ -83,6 +95,19 @@ def pairings(
         pairings=matrix,
         findings=_findings.collect(states, usable, classes, matrix),
     )
+
+
+def same_but_for_times(before: object, after: Pairings) -> bool:
+    """Whether two matrices say the same; when it was asked and how old the facts are does not count."""
+    return before is not None and _timeless(before) == _timeless(after)
+
+
+def _timeless(value: object) -> object:
+    if isinstance(value, list):
+        return [_timeless(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _timeless(item) for key, item in value.items() if key not in ("time", "age", "asked")}
+    return value
 
 
 def decide(source: Source, target: Target) -> Decision:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import Name, Request, Scope, Verdict
+from ansible_collections.vfio.migration.plugins.module_utils._model import Name, Request, Scope, Timestamp, Verdict
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import require
 from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
     Facts,
     Host,
@@ -28,6 +29,11 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
 
 _SETTLED = frozenset({"too_long", "empty", "not_ascii", "short_write"})
 """Reasons of an unknown answer that lie in the string: asking again changes nothing."""
+
+
+class _Options(t.TypedDict):
+    max_age: int
+    now: Timestamp
 
 
 @dataclasses.dataclass
@@ -51,6 +57,7 @@ def probe_requests(facts: Facts, max_age: int, now: str) -> dict[str, list[Reque
     :arg now: a Timestamp.
     :returns: host name -> requests in a stable order, for those hosts only that have to be asked anything.
     """
+    require(_Options, {"max_age": max_age, "now": now})
     hosts = load(facts)
     pools = _pools(hosts)
     requests = ((host.name, _host_requests(host, pools, max_age, now)) for host in hosts)
