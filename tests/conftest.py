@@ -1,0 +1,14 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""For plain pytest and for ansible-test alike, which reads no pyproject.toml. Python 3.8 syntax: hosts' tests load it."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "fault(id, ...): ids of tests/faults.yml that this test covers; ./dev faults lists them"
+    )
