@@ -18,13 +18,14 @@ description:
     It can leave its host now, a driver elsewhere accepts it but there is no room, it is unknown, or it is blocked.
   - Prints a summary for a person, with the reason in one sentence for all that is not ready.
   - Writes snapshots, verdicts, pairings and the judgement of every device to one JSON file, if O(dest) is given.
+    It has the keys of the pairings, and C(summary), C(devices), C(workloads) and C(facts) besides.
   - Fails only if asked to, see O(fail_on).
   - Names and strings that come from hosts are escaped and shortened in the text. The file holds them unchanged.
 options:
   pairings:
     description:
-      - Path on the controller of the file that M(vfio.migration.pairings) wrote.
-    type: path
+      - What M(vfio.migration.pairings) returned, or the path of the file on the controller that it, or O(dest), wrote.
+    type: raw
     required: true
   dest:
     description:
@@ -65,7 +66,7 @@ attributes:
     description: It is an action plugin and does everything on the controller.
   async:
     support: none
-    description: It can not run in the background.
+    description: It cannot run in the background.
   become:
     support: none
     description: It does not use O(ignore:become).
@@ -95,7 +96,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show how ready the fleet is, and stop the pipeline if a device can not leave its host
+- name: Show how ready the fleet is, and stop the pipeline if a device cannot leave its host
   vfio.migration.report:
     pairings: "{{ playbook_dir }}/pairings.json"
     dest: "{{ playbook_dir }}/readiness.json"

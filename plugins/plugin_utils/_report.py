@@ -11,7 +11,6 @@ before they reach a terminal.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import textwrap
 import typing as t
@@ -41,7 +40,7 @@ FAIL_ON: t.Final = (
 """What a run may be made to fail on: hosts, devices, any finding, or one kind of finding."""
 
 _LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
-_TIMES = re.compile(r'"(time|asked)": (?:"[^"]*"|null)|"(age|written|pid)": (?:\d+|null)')
+_TIMES = re.compile(r'"(time|asked|age|written|pid)": (?:"[^"]*"|\d+|null)')
 _VMS = re.compile(r'"(id|workload)": "pid:\d+"')
 
 
@@ -323,37 +322,30 @@ def _fit(line: str) -> list[str]:
 # --- file
 
 
-def json_lines(
+def contents(
     report: Report, snapshots: t.Mapping[str, _model.Snapshot], verdicts: t.Mapping[str, _model.VerdictSet]
-) -> t.Iterator[str]:
-    """Yield the file that holds every contract, piece by piece: one line an item, so that it diffs well.
+) -> dict[str, t.Any]:
+    """Put every contract into one: the pairings, and what was made of them and for them.
 
-    Piecewise, because a large fleet's facts should not be in memory twice.
+    Its keys are those of the pairings and more, so whatever reads pairings reads this file too.
     """
-    pairings = report["pairings"]
-    yield f'{{"schema_version": {_model.SCHEMA_VERSION},\n"time": {_dump(pairings["time"])},\n'
-    yield f'"summary": {_dump(report["summary"])},\n'
-    for key in ("devices", "workloads"):
-        yield f'"{key}": {_array(report[key])},\n'
-    head: list[str] = []
-    for key, value in pairings.items():
-        head.append(f'"{key}": {_array(value) if isinstance(value, list) else _dump(value)}')
-    yield '"pairings": {' + ",\n".join(head) + "},\n"
-    for key, contracts in (("snapshots", snapshots), ("verdicts", verdicts)):
-        yield f'"{key}": {{'
-        for number, host in enumerate(sorted(contracts)):
-            yield f"{',' if number else ''}\n{_dump(host)}: {_dump(contracts[host])}"
-        yield "\n}" + (",\n" if key == "snapshots" else "}\n")
+    return {
+        **report["pairings"],
+        "summary": report["summary"],
+        "devices": report["devices"],
+        "workloads": report["workloads"],
+        "facts": [
+            {"host": host, "snapshot": snapshots.get(host), "verdicts": verdicts.get(host)}
+            for host in sorted({*snapshots, *verdicts})
+        ],
+    }
 
 
-def timeless(line: str) -> str:
-    """Blank what differs between two runs that saw the same: times, ages, counts of writes, process ids."""
-    return _VMS.sub(r"\1", _TIMES.sub("", line))
+def differ(before: t.Iterable[str], after: t.Iterable[str]) -> bool:
+    """Tell whether two files, as lines, differ in more than what passes: times, ages, counts of writes, process ids."""
+    pairs = itertools.zip_longest(before, after, fillvalue="")
+    return any(one != two and _timeless(one) != _timeless(two) for one, two in pairs)
 
 
-def _array(items: t.Iterable[t.Any]) -> str:
-    return "[" + ",".join(f"\n{_dump(item)}" for item in items) + "\n]"
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ": "))
+def _timeless(line: str) -> str:
+    return _VMS.sub(r"\1", _TIMES.sub(r"\1", line))

@@ -57,6 +57,13 @@ def test_it_shows_the_text_and_returns_little(pairings: str, capsys: pytest.Capt
     assert not result.get("failed")
 
 
+def test_it_takes_pairings_as_they_are_or_from_its_own_file(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest = str(tmp_path / "readiness.json")
+    given = [data.small(), pairings, dest]
+    texts = [run({"pairings": one, "dest": dest, "show": False})["text"] for one in given]
+    assert texts[0] == texts[1] == texts[2]
+
+
 def test_it_can_be_silent(pairings: str, capsys: pytest.CaptureFixture[str]) -> None:
     run({"pairings": pairings, "show": False})
     assert capsys.readouterr().out == ""
@@ -114,11 +121,13 @@ def test_broken_facts_of_one_host_are_left_out(pairings: str, tmp_path: pathlib.
         "hv2": {"vfio_migration": good},
     }
     run({"pairings": pairings, "dest": str(dest), "show": False}, facts)
-    assert json.loads(dest.read_text(encoding="ascii"))["snapshots"] == {"hv2": good}
+    assert json.loads(dest.read_text(encoding="ascii"))["facts"] == [
+        {"host": "hv2", "snapshot": good, "verdicts": None}
+    ]
 
 
 REFUSED = {
-    "not there": (None, "can not read the pairings"),
+    "not there": (None, "cannot read the pairings"),
     "not JSON": ("{", "is not JSON"),
     "another version": (json.dumps({**data.small(), "schema_version": 7}), "schema_version must be 1, not 7"),
     "wrong type": (json.dumps({**data.small(), "hosts": 3}), ".hosts must be a list, not int"),
@@ -144,5 +153,5 @@ def test_wrong_arguments_are_refused(args: dict[str, t.Any]) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said_so(pairings: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="can not write"):
+    with pytest.raises(AnsibleActionFail, match="cannot write"):
         run({"pairings": pairings, "dest": str(tmp_path / "missing" / "x.json"), "show": False})

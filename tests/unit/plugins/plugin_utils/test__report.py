@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pathlib
 import random
 import typing as t
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _readiness, _reasons, _report
+from ansible_collections.vfio.migration.plugins.plugin_utils import _files, _readiness, _reasons, _report
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import report_data as data
 
 SMALL = """\
@@ -209,7 +210,7 @@ STRINGS = [" 0x10 ", "{{ 1+1 }}", "yes", "1e3", "\"'\\'\"", "x" * 4094]
 
 @pytest.mark.fault("R13")
 @pytest.mark.parametrize("string", STRINGS, ids=range(len(STRINGS)))
-def test_the_file_holds_every_contract_unchanged(string: str) -> None:
+def test_the_file_holds_every_contract_unchanged(string: str, tmp_path: pathlib.Path) -> None:
     pairings = data.small()
     pairings["sources"][0]["device_version"] = data.attribute(string)
     snapshots = {name: data.snapshot(name, {"vm-1": string}) for name in ("hv2", "hv1")}
@@ -226,16 +227,17 @@ def test_the_file_holds_every_contract_unchanged(string: str) -> None:
         }
     }
     report = _report.build(pairings, snapshots)
-    held = json.loads("".join(_report.json_lines(report, snapshots, verdicts)))
-    assert held == {
-        "schema_version": _model.SCHEMA_VERSION,
-        "time": data.NOW,
+    path = tmp_path / "readiness.json"
+    _files.write_json(path, _report.contents(report, snapshots, verdicts))
+    assert json.loads(path.read_text(encoding="ascii")) == {
+        **pairings,
         "summary": report["summary"],
         "devices": report["devices"],
         "workloads": report["workloads"],
-        "pairings": pairings,
-        "snapshots": snapshots,
-        "verdicts": verdicts,
+        "facts": [
+            {"host": "hv1", "snapshot": snapshots["hv1"], "verdicts": verdicts["hv1"]},
+            {"host": "hv2", "snapshot": snapshots["hv2"], "verdicts": None},
+        ],
     }
 
 
@@ -255,4 +257,10 @@ TIMELESS = [
 
 @pytest.mark.parametrize(("one", "two", "same"), TIMELESS)
 def test_what_counts_as_a_change(one: str, two: str, same: bool) -> None:
-    assert (_report.timeless(one) == _report.timeless(two)) is same
+    assert _report.differ([one], [two]) is not same
+
+
+def test_a_line_more_is_a_change() -> None:
+    assert _report.differ(["a"], ["a", "b"])
+    assert _report.differ(["a", "b"], ["a"])
+    assert not _report.differ([], [])
