@@ -53,7 +53,8 @@ class ActionModule(ActionBase):
             contents = _report.contents(report, snapshots, verdicts)
             changed = _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
         failures = _report.failures(report["summary"], args["fail_on"])
-        result.update(changed=changed, text=text.splitlines(), summary=report["summary"], dest=args["dest"])
+        shown = None if args["show"] else text.splitlines()
+        result.update(changed=changed, text=shown, summary=report["summary"], dest=args["dest"])
         if failures:
             result.update(failed=True, msg=f"The fleet meets conditions of fail_on: {', '.join(failures)}.")
         return result

@@ -108,7 +108,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 text:
-  description: The summary, line by line.
+  description: The summary, line by line; null if it was printed.
   returned: always
   type: list
   elements: str

@@ -257,13 +257,15 @@ def _device_count(one: _model.SourceClass) -> int:
 def _findings(findings: list[_model.Finding]) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for finding in findings:
-        kinds.setdefault(finding["kind"], []).append(finding["detail"])
+        item = "" if finding["item"] == "host" else f" {plain(finding['item'])}"
+        where = _some([plain(host) for host in finding["hosts"]], 3)
+        kinds.setdefault(finding["kind"], []).append(f"{where}{item}: {plain(finding['detail'], 300)}")
     order = list(_reasons.FINDINGS)
     lines = []
     for kind in sorted(kinds, key=lambda one: (order.index(one) if one in order else len(order), one)):
         known = _reasons.FINDINGS.get(kind)
         lines.append(f"  {plain(kind)} ({len(kinds[kind])}): {known.says if known else 'see below'}")
-        lines += [f"    {plain(detail, 300)}" for detail in kinds[kind][:TOP]]
+        lines += [f"    {detail}" for detail in kinds[kind][:TOP]]
         if len(kinds[kind]) > TOP:
             lines.append(f"    and {len(kinds[kind]) - TOP} more")
     return ["Findings", *lines] if lines else []
@@ -279,6 +281,8 @@ def _next(report: Report) -> list[str]:
     for reason in dict.fromkeys(one["reason"] for one in standings):
         known = _reasons.REASONS.get(reason or "")
         advice.append(known.do if known else None)
+    if not report["devices"]:
+        advice.append("No VFIO device was found. What was dropped, and why, stands in the notes of the JSON file.")
     lines = [f"  - {line}" for line in dict.fromkeys(advice) if line]
     if not lines and report["summary"]["devices"]["ready"]:
         lines = ["  - Nothing stands in the way."]

@@ -129,7 +129,7 @@ def small() -> _model.Pairings:
                 "item": "a -> x",
                 "detail": "hv1 to hv2 is a one-way street.",
             },
-            {"kind": "unreachable", "hosts": ["hv4"], "item": "hosts", "detail": "hv4 has no facts."},
+            {"kind": "unreachable", "hosts": ["hv4"], "item": "host", "detail": "hv4 has no facts."},
         ],
     )
 

@@ -51,9 +51,9 @@ Who may move where (from a row to a column; the other direction is another quest
 
 Findings
   unreachable (1): hosts without facts
-    hv4 has no facts.
+    hv4: hv4 has no facts.
   no_way_back (1): moves that cannot be undone
-    hv1 to hv2 is a one-way street.
+    hv1, hv2 a -> x: hv1 to hv2 is a one-way street.
 
 What to do next
   - Reach the unreachable hosts, then run again.
