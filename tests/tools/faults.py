@@ -70,7 +70,8 @@ def report(faults: Catalogue, tests: dict[str, list[str]]) -> tuple[list[str], l
         lines.extend(f"       {test}" for test in tests.get(fault, []))
     known = {**faults.required, **faults.planned}
     errors = [f"{fault} has no test." for fault in faults.required if fault not in tests]
-    errors += [f"{fault} is not in tests/faults.yml, but {names[0]} names it." for fault, names in tests.items() if fault not in known]
+    strays = [fault for fault in tests if fault not in known]
+    errors += [f"{fault} is not in tests/faults.yml, but {tests[fault][0]} names it." for fault in strays]
     return lines, errors
 
 

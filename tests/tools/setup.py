@@ -24,7 +24,7 @@ CACHE = ROOT / ".cache"
 TREE = CACHE / "tree"
 REQUIREMENTS = ROOT / "tests" / "requirements"
 
-Version = t.Tuple[int, int]
+Version = tuple[int, int]
 
 # Command -> Debian package.
 FLEET_COMMANDS = {
@@ -51,7 +51,13 @@ def run(command: t.Sequence[t.Union[str, Path]], what: str) -> None:
     """Run a command quietly; its output matters only when it fails."""
     start = time.monotonic()
     say(f"setup: {what} ...")
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     if done.returncode:
         sys.stderr.write(done.stdout.decode(errors="replace")[-3000:])
         raise SetupError(f"{what} failed (exit code {done.returncode}; its last lines are above).")
@@ -66,14 +72,14 @@ def import_tree() -> None:
         link.symlink_to("../../../..")
 
 
-def missing_commands(needs: str) -> t.Dict[str, str]:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    return {name: package for name, package in COMMANDS[needs].items() if not shutil.which(name, path=path)}
+def has(command: str) -> bool:
+    """Also true of commands that only root has on PATH."""
+    return bool(shutil.which(command, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])))
 
 
 def system_packages(needs: str) -> None:
     """Install missing commands where that is possible, else say in one sentence what is missing and go on."""
-    missing = missing_commands(needs)
+    missing = {command: package for command, package in COMMANDS[needs].items() if not has(command)}
     if not importlib.util.find_spec("ensurepip"):
         missing["python3 -m venv"] = "python3-venv"
     if not missing:
@@ -82,19 +88,21 @@ def system_packages(needs: str) -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
         run(["apt-get", "update", "-q"], "apt-get update")
-        run(["apt-get", "install", "-qy", "--no-install-recommends", *packages], f"apt-get install {' '.join(packages)}")
+        install = ["apt-get", "install", "-qy", "--no-install-recommends"]
+        run([*install, *packages], f"apt-get install {' '.join(packages)}")
         return
-    say(f"setup: not installed: {', '.join(sorted(missing))}; what needs them is left out (packages: {' '.join(packages)}).")
+    names = ", ".join(sorted(missing))
+    say(f"setup: without {names} what needs them is left out; an administrator installs {' '.join(packages)}.")
 
 
-@functools.lru_cache(maxsize=None)
-def pythons() -> t.Dict[Version, Path]:
-    """Interpreters that really run, by version: on PATH (but no pyenv shim: it may point nowhere) and those of pyenv."""
+@functools.cache
+def pythons() -> dict[Version, Path]:
+    """Interpreters that really run, by version: on PATH and those of pyenv, but no shims, which may point nowhere."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     folders = [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
     folders = [folder for folder in folders if folder.name != "shims" and CACHE not in folder.parents]
     folders += sorted(pyenv.glob("versions/*/bin"), reverse=True) + [Path("/usr/local/bin"), Path("/usr/bin")]
-    found: t.Dict[Version, Path] = {}
+    found: dict[Version, Path] = {}
     for minor in range(8, 15):
         candidates = (folder / f"python3.{minor}" for folder in folders)
         working = next((path for path in candidates if path.is_file() and _runs(path, minor)), None)
@@ -118,7 +126,7 @@ def venv(name: str, python: t.Union[str, Path], *requirements: str) -> Path:
     if not (folder / "bin" / "python").exists() or _home(folder) != str(Path(python).parent):
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", folder], f"virtual environment {folder.relative_to(ROOT)}")
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, *_as_arguments(requirements)], f"pip install into {folder.relative_to(ROOT)}: {' '.join(requirements)}")
     stamp.write_text(wanted)
     return folder

@@ -1,0 +1,130 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``./dev test``, ``./dev lint`` and ``./dev sanity``: the gates, each a named step."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from . import ansible_test, setup
+from .steps import Failed, LeftOut, Session, Step, run_steps, table
+
+ROOT = setup.ROOT
+TREE = setup.TREE
+PACKAGE = TREE / "ansible_collections" / "vfio" / "migration"
+
+
+def command(*words: str) -> t.Callable[[Session], None]:
+    """A step that is one command."""
+
+    def work(session: Session) -> None:
+        session.run(*words)
+
+    return work
+
+
+def unit(session: Session) -> None:
+    session.run("pytest", "-q", "tests/unit")
+
+
+def simulated(session: Session) -> None:
+    """Real modules on a simulated sysfs, mounted in place: FUSE is all it needs."""
+    if not setup.has("fusermount3") or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise LeftOut("mounting the simulated sysfs needs fusermount3 and /dev/fuse.")
+    session.run("pytest", "-q", "tests/integration/simulated")
+
+
+def faults(session: Session) -> None:
+    session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.faults")
+
+
+def molecule(session: Session) -> None:
+    """All scenarios on the namespace fleet, over SSH."""
+    if os.geteuid() != 0:
+        raise LeftOut("the namespace fleet of the molecule scenarios needs root.")
+    folder = setup.CACHE / "molecule"
+    folder.mkdir(parents=True, exist_ok=True)
+    session.env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(folder)
+    session.run("molecule", "test", "--all")
+
+
+def build_and_install(session: Session) -> None:
+    """The tarball installs elsewhere, and its playbooks are found there by their full name."""
+    built, installed = setup.CACHE / "build", setup.CACHE / "installed"
+    for tarball in built.glob("*.tar.gz"):
+        tarball.unlink()
+    copy = ansible_test.copy_of_checkout()
+    session.run("ansible-galaxy", "collection", "build", "--output-path", built, cwd=copy)
+    tarball = next(built.glob("vfio-migration-*.tar.gz"))
+    install = ("ansible-galaxy", "collection", "install", "--offline", "--force", "--no-deps")
+    session.run(*install, "--collections-path", installed, tarball)
+    names = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+    if not names:
+        raise Failed("the collection holds no playbook.")
+    # Elsewhere, and without the checkout's import tree: only what was installed may answer.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(installed)
+    for name in names:
+        playbook = ("ansible-playbook", "-i", "localhost,", f"vfio.migration.{name}")
+        session.run(*playbook, "--syntax-check", cwd=built, env=env)
+        session.run(*playbook, "--list-tasks", cwd=built, env=env)
+    session.remark = f"{tarball.name} installed; playbooks by full name: {', '.join(names)}"
+
+
+RUFF = Step("ruff", command("ruff", "check", "--output-format", "concise", "."))
+LINT = (
+    RUFF,
+    Step("mypy strict", command("mypy")),
+    Step("reuse", command("reuse", "lint")),
+    Step("documentation", command("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")),
+    Step("changelog", command("antsibull-changelog", "lint")),
+    Step("ansible-lint production", command("ansible-lint", "--offline", "--nocolor")),
+)
+UNIT = Step("unit, property and import tests", unit)
+SIMULATED = Step("simulated fleet, in place", simulated)
+SANITY = tuple(
+    Step(f"ansible-test sanity, core {core.version}", functools.partial(ansible_test.sanity, core))
+    for core in ansible_test.CORES
+)
+UNITS = tuple(
+    Step(f"ansible-test units, core {core.version}", functools.partial(ansible_test.units, core))
+    for core in ansible_test.CORES
+)
+SUITES: dict[str, tuple[Step, ...]] = {
+    "quick": (RUFF, UNIT, SIMULATED),
+    "lint": LINT,
+    "sanity": SANITY,
+    "all": (
+        *LINT,
+        Step("faults", faults),
+        UNIT,
+        SIMULATED,
+        *SANITY,
+        *UNITS,
+        Step("molecule", molecule),
+        Step("build and install", build_and_install),
+    ),
+}
+
+
+def main(suite: str) -> int:
+    if suite not in SUITES:
+        print(f"./dev test: there is no suite '{suite}', only {', '.join(SUITES)}.", file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    tested = ", ".join(map(ansible_test.dotted, setup.pythons()))
+    print(f"{len(SUITES[suite])} steps; Pythons at hand: {tested}", flush=True)
+    results = run_steps(SUITES[suite], Path(setup.CACHE / "logs" / suite), ROOT, strict=bool(os.environ.get("CI")))
+    print(f"\nTook {time.monotonic() - start:.0f} s.")
+    print("\n".join(table(results)))
+    return int(any(result.status == "failed" for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
