@@ -21,11 +21,16 @@ from ansible_collections.vfio.migration.plugins.plugin_utils import _readiness, 
 WIDTH: t.Final = 100
 """No line is wider, whatever the fleet says."""
 
-TOP: t.Final = 6
+TOP: t.Final = 5
 """So many of a kind are listed, then comes "and 37 more"."""
 
-MATRIX: t.Final = 12
-"""The matrix shows at most so many rows and columns, the largest classes first."""
+FINDINGS: t.Final = 3
+"""Of each kind."""
+
+BLOCKS: t.Final = 4
+ROWS: t.Final = 6
+COLUMNS: t.Final = 12
+"""The matrix shows at most so many types, and of each so many classes, the largest first."""
 
 FAIL_ON: t.Final = (
     "unreachable",
@@ -171,29 +176,49 @@ def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
 
 
 def _matrix(pairings: _model.Pairings) -> list[str]:
-    asked = {one["target"] for one in pairings["pairings"] if one["reason"] != "in_use"}
-    sources = sorted(pairings["sources"], key=lambda one: (-_device_count(one), -len(one["members"]), one["id"]))
-    targets = [target for target in pairings["targets"] if target["id"] in asked]
-    targets.sort(key=lambda one: (-len(one["members"]), one["id"]))
-    if not sources or not targets:
+    """One block for each type, as drivers are seldom asked across types; rows and columns without a yes or no are
+    left out, for all they say was said before."""
+    telling = [one for one in pairings["pairings"] if one["verdict"] != "unknown"]
+    sources = {one["source"] for one in telling}
+    groups: dict[tuple[str, str, str], list[_model.SourceClass]] = {}
+    for source in pairings["sources"]:
+        if source["id"] in sources:
+            groups.setdefault((source["kind"], source["type"] or "", source["vendor"]), []).append(source)
+    ranked = sorted(groups.items(), key=lambda group: (-sum(map(_device_count, group[1])), group[0]))
+    lines: list[str] = []
+    shown: set[str] = set()
+    for (kind, mdev_type, vendor), rows in ranked[:BLOCKS]:
+        lines.append(f"  {_node(kind, mdev_type, vendor)}")
+        lines += _block(pairings, telling, rows, shown)
+    if not lines:
         return []
-    rows, columns = sources[:MATRIX], targets[:MATRIX]
+    classes = {one["id"] for one in itertools.chain(pairings["sources"], pairings["targets"])}
+    return [
+        "Who may move where (from row s to column t; the other direction is another question)",
+        *lines,
+        "  yes: accepted, and room now   full: accepted, no room   room?: accepted, room not known",
+        "  ?: unknown   no: refused   -: not asked   own: only its own host   *: see findings",
+        *([f"  {len(classes - shown)} more classes are in the JSON file."] if classes - shown else []),
+    ]
+
+
+def _block(
+    pairings: _model.Pairings, telling: list[_model.Pairing], group: list[_model.SourceClass], shown: set[str]
+) -> list[str]:
+    rows = sorted(group, key=lambda one: (-_device_count(one), *_size(one)))[:ROWS]
+    of_rows = {row["id"] for row in rows}
+    asked = {one["target"] for one in telling if one["source"] in of_rows}
+    targets = [target for target in pairings["targets"] if target["id"] in asked]
+    columns = sorted(targets, key=_size)[:COLUMNS]
+    shown.update(of_rows, (column["id"] for column in columns))
     cells = _cells(pairings["pairings"], rows, columns)
-    lines = ["Who may move where (from a row to a column; the other direction is another question)"]
-    lines.append("        " + "".join(f"{plain(column['id'], 6):>7}" for column in columns))
+    lines = [" " * 10 + "".join(f"{plain(column['id'], 6):>7}" for column in columns)]
     for row in rows:
         answers = "".join(f"{cells.get((row['id'], column['id']), '-'):>7}" for column in columns)
-        lines.append(f"  {plain(row['id'], 6):<6}{answers}")
-    lines += ["  yes: accepted, and room now   full: accepted, no room   room?: accepted, room not known"]
-    lines += ["  ?: unknown   no: refused   -: not asked   own: only its own host   *: see findings", ""]
-    lines += [f"  {plain(row['id'], 6):<6} {_source(row)}" for row in rows]
-    lines += [f"  {plain(column['id'], 6):<6} {_target(column)}" for column in columns]
-    hidden = [
-        f"{count - MATRIX} smaller {what} classes"
-        for count, what in ((len(sources), "source"), (len(targets), "target"))
-        if count > MATRIX
-    ]
-    return lines + ([f"  Not shown: {' and '.join(hidden)}."] if hidden else [])
+        lines.append(f"    {plain(row['id'], 6):<6}{answers}")
+    lines += [f"    {plain(row['id'], 6)}: {_source(row)}" for row in rows]
+    lines += [f"    {plain(column['id'], 6)}: {_target(column)}" for column in columns]
+    return [*lines, ""]
 
 
 def _cells(
@@ -226,14 +251,12 @@ def _source(one: _model.SourceClass) -> str:
     count = _device_count(one)
     what = _plural(count, "device") if count else "no device yet,"
     version = one["device_version"] or one["type_version"]
-    node = _node(one["kind"], one["type"], one["vendor"])
-    return f"{node}: {what} on {_hosts(one)}" + (f"; {_says(version)}" if version else "")
+    return f"{what} on {_hosts(one)}" + (f"; {_says(version)}" if version else "")
 
 
 def _target(one: _model.TargetClass) -> str:
-    node = _node(one["kind"], one["type"], one["vendor"])
-    what = "new device" if one["scope"] == "type" else "existing device"
-    return f"{node}: {what} on {_hosts(one)}; {_says(one['version'])}"
+    what = "new" if one["scope"] == "type" else f"existing {_node(one['kind'], one['type'], one['vendor'])}"
+    return f"{what} on {_hosts(one)}; {_says(one['version'])}"
 
 
 def _node(kind: str, mdev_type: str | None, vendor: str) -> str:
@@ -243,11 +266,18 @@ def _node(kind: str, mdev_type: str | None, vendor: str) -> str:
 def _says(version: _model.Attribute) -> str:
     if version["value"] is not None:
         return f"says {plain(version['value'], 40)}"
-    return plain(_reasons.sentence(version["reason"], version["errno"]), 90)
+    known = _reasons.READING.get(version["reason"] or version["status"])
+    return known.says if known else plain(f"reason {version['reason']}")
 
 
 def _hosts(one: _model.SourceClass | _model.TargetClass) -> str:
-    return _some(sorted({plain(member["host"], 30) for member in one["members"]}), 3)
+    names = sorted({plain(member["host"], 30) for member in one["members"]})
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} hosts"
+
+
+def _size(one: _model.SourceClass | _model.TargetClass) -> tuple[int, int, str]:
+    """Sort the largest class first, then t9 before t10."""
+    return (-len(one["members"]), len(one["id"]), one["id"])
 
 
 def _device_count(one: _model.SourceClass) -> int:
@@ -265,9 +295,9 @@ def _findings(findings: list[_model.Finding]) -> list[str]:
     for kind in sorted(kinds, key=lambda one: (order.index(one) if one in order else len(order), one)):
         known = _reasons.FINDINGS.get(kind)
         lines.append(f"  {plain(kind)} ({len(kinds[kind])}): {known.says if known else 'see below'}")
-        lines += [f"    {detail}" for detail in kinds[kind][:TOP]]
-        if len(kinds[kind]) > TOP:
-            lines.append(f"    and {len(kinds[kind]) - TOP} more")
+        lines += [f"    {detail}" for detail in kinds[kind][:FINDINGS]]
+        if len(kinds[kind]) > FINDINGS:
+            lines.append(f"    and {len(kinds[kind]) - FINDINGS} more")
     return ["Findings", *lines] if lines else []
 
 
