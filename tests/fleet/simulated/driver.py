@@ -1,0 +1,311 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel's side of one host: parents, instances, VFs, holders, with the errnos of a real kernel.
+
+No file system here: tree.py shows this state as sysfs. Errnos are those of drivers/vfio/mdev/mdev_core.c.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import errno
+import re
+import threading
+import typing as t
+
+from . import rules
+from .faults import Fault, Faults
+from .scenario import Capacity, Host, MdevType, Parent, Rule, Vf, Workload, boot_id
+
+UUID_LENGTH = 36
+KERNEL_UUID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+POLL_SECONDS = 0.05
+FIRST_GROUP = 10
+
+
+@dataclasses.dataclass(eq=False)
+class Counters:
+    """What one node was asked, so that a test can prove what was (not) touched."""
+
+    reads: int = 0
+    writes: int = 0
+    accepts: int = 0
+    rejects: int = 0
+
+
+@dataclasses.dataclass(eq=False)
+class ParentState:
+    """A parent as it is now."""
+
+    spec: Parent
+    alive: bool = True
+    registered: bool = True
+    types: dict[str, MdevType] = dataclasses.field(default_factory=dict)
+    used: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+
+@dataclasses.dataclass(eq=False)
+class DeviceState:
+    """An mdev instance, or a VF."""
+
+    id: str
+    parent: ParentState | None
+    type: MdevType | None
+    vf: Vf | None
+    group: int
+    attributes: dict[str, bytes]
+    alive: bool = True
+    going: bool = False
+
+
+class HostState:
+    """One host's kernel state; all changes happen under ``lock`` and bump ``generation``."""
+
+    def __init__(self, spec: Host) -> None:
+        self.spec = spec
+        self.lock = threading.RLock()
+        self.generation = 1
+        self.boots = 0
+        self.boot_id = spec.boot_id or boot_id(f"{spec.name}:0")
+        self.faults = Faults(spec.faults)
+        self.counters: dict[str, Counters] = {}
+        self.versions: dict[str, str | None] = {}
+        self.string_versions: dict[str, str] = {}
+        self.parents: dict[str, ParentState] = {}
+        self.devices: dict[str, DeviceState] = {}
+        self.workloads: dict[str, Workload] = {}
+        self.holders: dict[str, int] = {}
+        self.on_group: t.Callable[[int, str, bool], None] = lambda _group, _cdev, _there: None
+        self._next_group = FIRST_GROUP
+        self._start()
+
+    def _start(self) -> None:
+        for parent in self.spec.parents:
+            types = {item.id: item for item in parent.types}
+            self.parents[parent.address] = ParentState(parent, registered=parent.registered, types=types)
+            self.versions.setdefault(parent.driver, parent.driver_version)
+        for vf in self.spec.vfs:
+            self.versions.setdefault(vf.driver, vf.driver_version)
+            self._add(DeviceState(vf.address, None, None, vf, self._group(), {}))
+        for mdev in self.spec.mdevs:
+            self._make(self.parents[mdev.parent], self.parents[mdev.parent].types[mdev.type], mdev.uuid)
+        for workload in self.spec.workloads:
+            self.workloads[workload.name] = workload
+
+    # ------------------------------------------------ capacity
+
+    def available(self, parent: ParentState, mdev_type: MdevType) -> int:
+        """What ``available_instances`` says now."""
+        return _available(parent.spec.capacity, parent, mdev_type)
+
+    # ------------------------------------------------ create and remove
+
+    def create(self, parent: ParentState, mdev_type: MdevType, data: bytes, fault: Fault | None = None) -> None:
+        """A write to ``create``; raise OSError as the kernel would."""
+        if len(data) not in {UUID_LENGTH, UUID_LENGTH + 1} or not KERNEL_UUID.fullmatch(data[:UUID_LENGTH]):
+            raise OSError(errno.EINVAL, "")
+        uuid = data[:UUID_LENGTH].decode().lower()
+        with self.lock:
+            if not parent.alive or not parent.registered:
+                raise OSError(errno.ENODEV, "")
+            if uuid in self.devices:
+                raise OSError(errno.EEXIST, "")
+            if self.available(parent, mdev_type) <= 0:
+                raise OSError(parent.spec.capacity.full, "")
+            if fault is None or fault.spec.made:
+                self._make(parent, mdev_type, uuid)
+        if fault is not None and fault.spec.made:
+            raise OSError(fault.spec.error, "")
+
+    def _make(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> None:
+        attributes = {name: value.encode() for name, value in mdev_type.attributes.items()}
+        parent.used[mdev_type.id] += 1
+        self._add(DeviceState(uuid, parent, mdev_type, None, self._group(), attributes))
+
+    def _add(self, device: DeviceState) -> None:
+        self.devices[device.id] = device
+        self.generation += 1
+        self.on_group(device.group, self.cdev(device), True)
+
+    def _group(self) -> int:
+        self._next_group += 1
+        return self._next_group
+
+    def cdev(self, device: DeviceState) -> str:
+        """Name of its character device below /dev/vfio/devices."""
+        return f"vfio{device.group - FIRST_GROUP - 1}"
+
+    def remove(self, device: DeviceState, data: bytes) -> None:
+        """A write to ``remove``; blocks while the device is in use, as the kernel does."""
+        try:
+            wanted = int(data.strip() or b"x", 0)
+        except ValueError:
+            raise OSError(errno.EINVAL, "") from None
+        if not wanted:
+            return
+        with self.lock:
+            if device.going:
+                raise OSError(errno.EAGAIN, "")
+            device.going = True
+        while self.holder(device.id) is not None and device.alive:
+            threading.Event().wait(POLL_SECONDS)
+        self.drop(device)
+
+    def drop(self, device: DeviceState) -> None:
+        """Take the device away, whoever uses it."""
+        with self.lock:
+            if self.devices.pop(device.id, None) is None:
+                return
+            device.alive = False
+            self.generation += 1
+            if device.parent is not None and device.type is not None:
+                device.parent.used[device.type.id] -= 1
+        self.on_group(device.group, self.cdev(device), False)
+
+    # ------------------------------------------------ migration_version
+
+    def show_type(self, parent: ParentState, mdev_type: MdevType) -> bytes:
+        """Location 1, read."""
+        return rules.show(mdev_type.rule, self._type_node(parent, mdev_type, "type")) + b"\n"
+
+    def store_type(self, parent: ParentState, mdev_type: MdevType, data: bytes) -> None:
+        """Location 1, written."""
+        rules.store(mdev_type.rule, self._type_node(parent, mdev_type, "type"), data)
+
+    def show_device(self, device: DeviceState) -> bytes:
+        """Locations 2 and 3, read."""
+        rule, node = self._device_node(device)
+        return rules.show(rule, node) + b"\n"
+
+    def store_device(self, device: DeviceState, data: bytes) -> None:
+        """Locations 2 and 3, written."""
+        rule, node = self._device_node(device)
+        rules.store(rule, node, data)
+
+    def _type_node(self, parent: ParentState, mdev_type: MdevType, scope: str) -> rules.Node:
+        spec = parent.spec
+        short = mdev_type.id.removeprefix(f"{spec.driver}-")
+        version = self.string_versions.get(spec.driver, mdev_type.version)
+        return rules.Node(scope, spec.pci.vendor, spec.pci.device, short, version)
+
+    def _device_node(self, device: DeviceState) -> tuple[Rule, rules.Node]:
+        if device.parent is not None and device.type is not None:
+            return device.type.rule, self._type_node(device.parent, device.type, "device")
+        vf = device.vf
+        if vf is None or vf.rule is None:
+            raise OSError(errno.ENODEV, "")
+        version = self.string_versions.get(vf.driver, vf.version)
+        return vf.rule, rules.Node("device", vf.pci.vendor, vf.pci.device, "vf", version)
+
+    # ------------------------------------------------ holders
+
+    def holder(self, device: str) -> Workload | None:
+        """Who keeps the device open."""
+        for workload in list(self.workloads.values()):
+            if device in workload.devices:
+                return workload
+        return None
+
+    # ------------------------------------------------ what an operator or a fault does to the host
+
+    def plug(self, address: str) -> None:
+        """Register a parent that was not there (driver ready only now, or plugged again)."""
+        with self.lock:
+            parent = self.parent(address)
+            fresh = {item.id: item for item in parent.spec.types}
+            self.parents[address] = ParentState(parent.spec, types=fresh)
+            self.generation += 1
+
+    def unplug(self, address: str) -> None:
+        """Take a parent away with all its instances."""
+        with self.lock:
+            parent = self.parent(address)
+            parent.alive = parent.registered = False
+            self.generation += 1
+            gone = [device for device in self.devices.values() if device.parent is parent]
+        for device in gone:
+            self.drop(device)
+
+    def remove_type(self, address: str, type_id: str) -> None:
+        """Take a type away (driver or mode change)."""
+        with self.lock:
+            self.parent(address).types.pop(type_id, None)
+            self.generation += 1
+
+    def parent(self, address: str) -> ParentState:
+        """A parent, or a KeyError that names the known ones."""
+        try:
+            return self.parents[address]
+        except KeyError:
+            raise KeyError(f"{self.spec.name} has no parent {address}; it has {', '.join(self.parents)}") from None
+
+    def set_driver(self, driver: str, version: str, string_version: str | None = None) -> None:
+        """Another driver version is loaded; its strings carry ``string_version`` (default: the same)."""
+        with self.lock:
+            self.versions[driver] = version
+            self.string_versions[driver] = string_version or version
+            self.generation += 1
+
+    def reboot(self) -> None:
+        """A new boot id; mdev instances and workloads are gone, parents are registered again."""
+        for device in [item for item in self.devices.values() if item.parent is not None]:
+            self.drop(device)
+        with self.lock:
+            self.workloads.clear()
+            self.boots += 1
+            self.boot_id = boot_id(f"{self.spec.name}:{self.boots}")
+            self.generation += 1
+        for parent in self.spec.parents:
+            self.plug(parent.address)
+
+    def trigger(self, fault: Fault, node: str) -> None:
+        """Do what a fault of kind ``trigger`` does: the world changes under the reader's hands."""
+        parts = node.split("/")
+        with contextlib.suppress(KeyError, IndexError):
+            if fault.spec.action == "reboot":
+                self.reboot()
+            elif fault.spec.action == "unplug":
+                self.unplug(self._parent_of(parts))
+            elif fault.spec.action == "remove_type":
+                self.remove_type(parts[1], parts[3])
+            else:
+                self.drop(self.devices[parts[1]])
+
+    def _parent_of(self, parts: list[str]) -> str:
+        if parts[0] == "parents":
+            return parts[1]
+        parent = self.devices[parts[1]].parent
+        if parent is None:
+            raise KeyError(parts[1])
+        return parent.spec.address
+
+    def counter(self, node: str) -> Counters:
+        """Counters of a node, made at its first access."""
+        found = self.counters.get(node)
+        if found is None:
+            found = self.counters.setdefault(node, Counters())
+        return found
+
+
+def _available(capacity: Capacity, parent: ParentState, mdev_type: MdevType) -> int:
+    used = parent.used
+    if capacity.model == "independent":
+        return max(0, mdev_type.instances - used[mdev_type.id])
+    if capacity.model == "exclusive":
+        others = sum(used.values()) - used[mdev_type.id]
+        return 0 if others else max(0, mdev_type.instances - used[mdev_type.id])
+    if capacity.model == "unknown":
+        return max(0, capacity.total - sum(used.values()))
+    spec_types = {item.id: item for item in parent.spec.types}
+    if capacity.model == "shared_units":
+        taken = sum(spec_types[name].cost * count for name, count in used.items())
+        return max(0, capacity.total - taken) // mdev_type.cost
+    room = []
+    for resource, need in mdev_type.needs.items():
+        taken = sum(spec_types[name].needs.get(resource, 0) * count for name, count in used.items())
+        if need:
+            room.append(max(0, capacity.totals[resource] - taken) // need)
+    return min(room, default=0)

@@ -1,0 +1,435 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What /sys shows of a host: the same paths, links, modes and contents as a kernel's.
+
+Directory names follow drivers/vfio/mdev/mdev_sysfs.c, drivers/pci/pci-sysfs.c and Documentation/ABI.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from .driver import DeviceState, HostState, ParentState
+from .faults import MIGRATION_VERSION, Fault
+from .nodes import Dir, File, Link, Node, Tree, folder, text
+from .procfs import proc_tree
+from .scenario import MdevType, Parent, Pci, Vf
+
+BUS = {"pci": "pci", "ccw": "css", "ap": "matrix"}
+VFIO_DEV_SINCE = (6, 1)
+CLASS_ALWAYS_SINCE = (6, 5)
+ANY_GENERATION = -1
+
+
+def host_tree(host: HostState) -> Tree:
+    """The whole host."""
+    shown = SysTree(host)
+    root: dict[str, Node] = {"sys": Dir(shown.root), "proc": proc_tree(host)}
+    links: dict[str, dict[str, Link]] = {}
+    for path, target in host.spec.links.items():
+        directory, _, name = path.rpartition("/")
+        links.setdefault(f"sys/{directory}".rstrip("/"), {})[name] = Link(target)
+    return Tree(host, folder(root), links)
+
+
+def parent_path(spec: Parent) -> str:
+    """Real path of a parent below /sys."""
+    if spec.kind == "pci":
+        return pci_path(spec.address)
+    middle = {"ccw": "css0", "ap": "vfio_ap", "virtual": f"virtual/{spec.driver}"}[spec.kind]
+    return f"devices/{middle}/{spec.address}"
+
+
+def pci_path(address: str) -> str:
+    """Real path of a PCI function below /sys."""
+    return f"devices/pci{address.rsplit(':', 1)[0]}/{address}"
+
+
+def device_path(device: DeviceState) -> str:
+    """Real path of an mdev or a VF below /sys."""
+    if device.parent is None:
+        return pci_path(device.id)
+    return f"{parent_path(device.parent.spec)}/{device.id}"
+
+
+def relative(start: str, target: str) -> str:
+    """Link text in directory ``start`` that leads to ``target``, both below /sys."""
+    return "../" * (start.count("/") + 1) + target
+
+
+class SysTree:
+    """Builds the directories of one host's /sys."""
+
+    def __init__(self, host: HostState) -> None:
+        self.host = host
+        release = host.spec.kernel.split(".")
+        self.kernel = (int(release[0]), int(release[1])) if len(release) > 1 else (6, 12)
+
+    # ------------------------------------------------ top
+
+    def root(self) -> dict[str, Node]:
+        """/sys itself."""
+        return {
+            "bus": Dir(self.buses),
+            "class": Dir(self.classes),
+            "devices": Dir(self.devices),
+            "kernel": folder({"iommu_groups": Dir(self.groups)}),
+            "module": Dir(self.modules),
+        }
+
+    def _parents(self) -> list[ParentState]:
+        return [parent for parent in list(self.host.parents.values()) if parent.alive]
+
+    def _registered(self) -> list[ParentState]:
+        return [parent for parent in self._parents() if parent.registered]
+
+    def _devices(self, parent: ParentState | None = None) -> list[DeviceState]:
+        return [item for item in list(self.host.devices.values()) if item.parent is parent]
+
+    def _mdevs(self) -> list[DeviceState]:
+        return [item for item in list(self.host.devices.values()) if item.parent is not None]
+
+    # ------------------------------------------------ /sys/bus
+
+    def buses(self) -> dict[str, Node]:
+        """/sys/bus."""
+        kinds = {"pci"} | {BUS[item.spec.kind] for item in self._parents() if item.spec.kind in BUS}
+        shown: dict[str, Node] = {name: Dir(functools.partial(self._bus, name)) for name in sorted(kinds)}
+        if self.host.spec.mdev:
+            shown["mdev"] = Dir(functools.partial(self._bus, "mdev"))
+        return shown
+
+    def _bus(self, name: str) -> dict[str, Node]:
+        return {
+            "devices": Dir(functools.partial(self._bus_devices, name)),
+            "drivers": Dir(functools.partial(self._bus_drivers, name)),
+            "uevent": File(0o200),
+        }
+
+    def _on_bus(self, name: str) -> list[tuple[str, str, str, str]]:
+        """Address, real path, driver and module of each device on a bus."""
+        if name == "mdev":
+            return [
+                (item.id, device_path(item), item.parent.spec.mdev_driver, item.parent.spec.driver)
+                for item in self._mdevs()
+                if item.parent is not None
+            ]
+        found = [
+            (item.spec.address, parent_path(item.spec), item.spec.driver, item.spec.driver)
+            for item in self._parents()
+            if BUS.get(item.spec.kind) == name
+        ]
+        if name == "pci":
+            vfs = [(item.id, item.vf) for item in self._devices()]
+            found += [(ident, pci_path(ident), vf.driver, _module(vf.driver)) for ident, vf in vfs if vf is not None]
+        return found
+
+    def _bus_devices(self, name: str) -> dict[str, Node]:
+        here = f"bus/{name}/devices"
+        return {
+            ident: Link(relative(here, path), f"devices/{ident}" if name == "mdev" else "")
+            for ident, path, _driver, _owner in self._on_bus(name)
+        }
+
+    def _bus_drivers(self, name: str) -> dict[str, Node]:
+        bound: dict[str, dict[str, Node]] = {}
+        if name == "mdev":
+            for parent in self._registered():
+                self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
+        for ident, path, driver, module in self._on_bus(name):
+            here = f"bus/{name}/drivers/{driver}"
+            self._driver(bound, name, driver, module)[ident] = Link(relative(here, path))
+        return {driver: folder(children) for driver, children in bound.items()}
+
+    @staticmethod
+    def _driver(bound: dict[str, dict[str, Node]], bus: str, driver: str, module: str) -> dict[str, Node]:
+        here = f"bus/{bus}/drivers/{driver}"
+        fresh: dict[str, Node] = {
+            "module": Link(relative(here, f"module/{module}")),
+            "uevent": File(0o200),
+            "bind": File(0o200),
+            "unbind": File(0o200),
+        }
+        return bound.setdefault(driver, fresh)
+
+    # ------------------------------------------------ /sys/class
+
+    def classes(self) -> dict[str, Node]:
+        """/sys/class; before 6.5 mdev_bus appears with the first parent."""
+        shown: dict[str, Node] = {}
+        registered = self._registered()
+        if self.host.spec.mdev and (registered or self.kernel >= CLASS_ALWAYS_SINCE):
+            shown["mdev_bus"] = folder(
+                {
+                    item.spec.address: Link(
+                        relative("class/mdev_bus", parent_path(item.spec)), f"parents/{item.spec.address}"
+                    )
+                    for item in registered
+                }
+            )
+        if self.kernel >= VFIO_DEV_SINCE and self.host.devices:
+            shown["vfio-dev"] = folder(
+                {
+                    self.host.cdev(item): Link(
+                        relative("class/vfio-dev", f"{device_path(item)}/vfio-dev/{self.host.cdev(item)}")
+                    )
+                    for item in list(self.host.devices.values())
+                }
+            )
+        for item in self._parents():
+            if item.spec.kind == "virtual":
+                name = item.spec.driver
+                link = Link(relative(f"class/{name}", parent_path(item.spec)))
+                shown[name] = folder({item.spec.address: link})
+        return shown
+
+    # ------------------------------------------------ /sys/devices
+
+    def devices(self) -> dict[str, Node]:
+        """/sys/devices."""
+        nested: dict[str, Node] = {"virtual": folder({}), "system": folder({})}
+        for parent in self._parents():
+            path = parent_path(parent.spec).split("/")[1:]
+            _graft(nested, path, Dir(functools.partial(self._parent, parent), f"parents/{parent.spec.address}"))
+        for device in self._devices():
+            path = pci_path(device.id).split("/")[1:]
+            _graft(nested, path, Dir(functools.partial(self._vf, device), f"devices/{device.id}"))
+        return nested
+
+    def _parent(self, parent: ParentState) -> dict[str, Node]:
+        spec = parent.spec
+        here = parent_path(spec)
+        prefix = f"parents/{spec.address}"
+        driver = None if spec.kind == "virtual" else spec.driver
+        shown = _pci_files(spec.address, spec.pci, prefix, driver) if spec.kind == "pci" else {}
+        bus = BUS.get(spec.kind)
+        if bus is None:
+            shown["subsystem"] = Link(relative(here, f"class/{spec.driver}"))
+            shown["uevent"] = _uevent("")
+        else:
+            shown["subsystem"] = Link(relative(here, f"bus/{bus}"))
+            shown["driver"] = Link(relative(here, f"bus/{bus}/drivers/{spec.driver}"))
+            shown.setdefault("uevent", _uevent(f"DRIVER={spec.driver}\n"))
+        if parent.registered:
+            shown["mdev_supported_types"] = Dir(functools.partial(self._types, parent))
+        for device in self._devices(parent):
+            shown[device.id] = Dir(functools.partial(self._mdev, device), f"devices/{device.id}")
+        return shown
+
+    def _types(self, parent: ParentState) -> dict[str, Node]:
+        prefix = f"parents/{parent.spec.address}/types"
+        return {
+            name: Dir(functools.partial(self._type, parent, item), f"{prefix}/{name}")
+            for name, item in list(parent.types.items())
+        }
+
+    def _type(self, parent: ParentState, mdev_type: MdevType) -> dict[str, Node]:
+        host = self.host
+        prefix = f"parents/{parent.spec.address}/types/{mdev_type.id}"
+
+        def gone() -> bool:
+            return not parent.alive or mdev_type.id not in parent.types
+
+        def attribute(name: str, mode: int, show: t.Callable[[], bytes]) -> None:
+            shown[name] = File(mode, show, None, f"{prefix}/{name}", gone)
+
+        def create(data: bytes, fault: Fault | None) -> None:
+            host.create(parent, mdev_type, data, fault)
+
+        shown: dict[str, Node] = {
+            "create": File(0o200, None, create, f"{prefix}/create", gone),
+            "devices": Dir(functools.partial(self._type_devices, parent, mdev_type)),
+        }
+        attribute("available_instances", 0o444, lambda: b"%d\n" % host.available(parent, mdev_type))
+        attribute("device_api", 0o444, f"{mdev_type.device_api}\n".encode)
+        if mdev_type.name is not None:
+            attribute("name", 0o444, f"{mdev_type.name}\n".encode)
+        if mdev_type.description is not None:
+            attribute("description", 0o444, f"{mdev_type.description}\n".encode)
+        if "type" in mdev_type.locations:
+            shown[MIGRATION_VERSION] = File(
+                0o644,
+                lambda: host.show_type(parent, mdev_type),
+                lambda data, _fault: host.store_type(parent, mdev_type, data),
+                f"{prefix}/{MIGRATION_VERSION}",
+                gone,
+            )
+        return shown
+
+    def _type_devices(self, parent: ParentState, mdev_type: MdevType) -> dict[str, Node]:
+        # <parent>/mdev_supported_types/<type>/devices/<uuid> -> <parent>/<uuid>
+        devices = [item for item in self._devices(parent) if item.type is mdev_type]
+        return {item.id: Link(f"../../../{item.id}") for item in devices}
+
+    def _mdev(self, device: DeviceState) -> dict[str, Node]:
+        host, parent, mdev_type = self.host, device.parent, device.type
+        if parent is None or mdev_type is None:
+            return {}
+        here, prefix = device_path(device), f"devices/{device.id}"
+        driver = parent.spec.mdev_driver
+        shown = self._vfio_files(device, driver)
+        shown["remove"] = File(
+            0o200, None, lambda data, _fault: host.remove(device, data), f"{prefix}/remove", lambda: not device.alive
+        )
+        shown["mdev_type"] = Link(f"../mdev_supported_types/{mdev_type.id}", f"{prefix}/mdev_type")
+        shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
+        shown["subsystem"] = Link(relative(here, "bus/mdev"))
+        shown["uevent"] = _uevent(f"DRIVER={driver}\n")
+        if "device" in mdev_type.locations:
+            shown[MIGRATION_VERSION] = self._device_version(device)
+        for name in device.attributes:
+            shown[name] = _stored(device, name)
+        return shown
+
+    def _vf(self, device: DeviceState) -> dict[str, Node]:
+        vf = device.vf
+        if vf is None:
+            return {}
+        here = device_path(device)
+        shown = _pci_files(vf.address, vf.pci, f"devices/{vf.address}", vf.driver)
+        shown.update(self._vfio_files(device, vf.driver))
+        shown["driver"] = Link(relative(here, f"bus/pci/drivers/{vf.driver}"), f"devices/{vf.address}/driver")
+        shown["subsystem"] = Link(relative(here, "bus/pci"))
+        if vf.physfn is not None:
+            shown["physfn"] = Link(relative(here, pci_path(vf.physfn)))
+        if vf.rule is not None:
+            shown[MIGRATION_VERSION] = self._device_version(device)
+        return shown
+
+    def _device_version(self, device: DeviceState) -> File:
+        host = self.host
+        return File(
+            0o644,
+            lambda: host.show_device(device),
+            lambda data, _fault: host.store_device(device, data),
+            f"devices/{device.id}/{MIGRATION_VERSION}",
+            lambda: not device.alive,
+        )
+
+    def _vfio_files(self, device: DeviceState, _driver: str) -> dict[str, Node]:
+        """What the vfio core and the iommu core add to a device's directory."""
+        here, name = device_path(device), self.host.cdev(device)
+        ident = f"devices/{device.id}/iommu_group"
+        shown: dict[str, Node] = {
+            "iommu_group": Link(relative(here, f"kernel/iommu_groups/{device.group}"), ident),
+            "power": folder({"control": text("auto\n"), "runtime_status": text("unsupported\n")}),
+        }
+        if self.kernel >= VFIO_DEV_SINCE:
+            below = f"{here}/vfio-dev/{name}"
+            cdev: dict[str, Node] = {
+                "dev": text(f"511:{name[4:]}\n"),
+                "device": Link(f"../../../{device.id}"),
+                "subsystem": Link(relative(below, "class/vfio-dev")),
+                "uevent": _uevent(f"MAJOR=511\nMINOR={name[4:]}\nDEVNAME=vfio/devices/{name}\n"),
+            }
+            shown["vfio-dev"] = folder({name: folder(cdev)})
+        return shown
+
+    # ------------------------------------------------ /sys/kernel/iommu_groups and /sys/module
+
+    def groups(self) -> dict[str, Node]:
+        """/sys/kernel/iommu_groups."""
+        shown: dict[str, Node] = {}
+        for item in list(self.host.devices.values()):
+            here = f"kernel/iommu_groups/{item.group}/devices"
+            devices = folder({item.id: Link(relative(here, device_path(item)))})
+            shown[str(item.group)] = folder(
+                {"devices": devices, "type": text("DMA-FQ\n"), "reserved_regions": text("")}
+            )
+        return shown
+
+    def modules(self) -> dict[str, Node]:
+        """/sys/module."""
+        shown: dict[str, Node] = {}
+        drivers: list[Parent | Vf] = [*(parent.spec for parent in self._parents()), *self.host.spec.vfs]
+        for item in drivers:
+            name = _module(item.driver)
+            if name not in shown:
+                shown[name] = Dir(functools.partial(self._module_files, item))
+        if self.host.spec.mdev:
+            shown["mdev"] = folder({"refcnt": text("1\n")})
+        return shown
+
+    def _module_files(self, item: Parent | Vf) -> dict[str, Node]:
+        shown: dict[str, Node] = {"refcnt": text("1\n"), "initstate": text("live\n")}
+        version = self.host.versions.get(item.driver)
+        if version is not None:
+            shown["version"] = text(f"{version}\n")
+        if item.srcversion is not None:
+            shown["srcversion"] = text(f"{item.srcversion}\n")
+        bus = "pci" if isinstance(item, Vf) else BUS.get(item.kind)
+        here = f"module/{_module(item.driver)}/drivers"
+        drivers: dict[str, Node] = {}
+        if bus is not None:
+            drivers[f"{bus}:{item.driver}"] = Link(relative(here, f"bus/{bus}/drivers/{item.driver}"))
+        if isinstance(item, Parent):
+            drivers[f"mdev:{item.mdev_driver}"] = Link(relative(here, f"bus/mdev/drivers/{item.mdev_driver}"))
+        shown["drivers"] = folder(drivers)
+        return shown
+
+
+def _module(driver: str) -> str:
+    """A module's name: the kernel writes underscores."""
+    return driver.replace("-", "_")
+
+
+def _uevent(content: str) -> File:
+    data = content.encode()
+    return File(0o644, lambda: data, lambda _data, _fault: None)
+
+
+def _pci_files(address: str, pci: Pci, prefix: str, driver: str | None) -> dict[str, Node]:
+    """Attributes of every PCI function."""
+    number = pci.pci_class.removeprefix("0x")
+    modalias = f"pci:v0000{pci.vendor}d0000{pci.device}sv0000{pci.vendor}sd00000000".upper().replace("PCI:V", "pci:v")
+    uevent = (
+        (f"DRIVER={driver}\n" if driver else "")
+        + f"PCI_CLASS={number.lstrip('0').upper()}\nPCI_ID={pci.vendor.upper()}:{pci.device.upper()}\n"
+        + f"PCI_SUBSYS_ID={pci.vendor.upper()}:0000\nPCI_SLOT_NAME={address}\nMODALIAS={modalias}\n"
+    )
+    values = {
+        "vendor": f"0x{pci.vendor}\n",
+        "device": f"0x{pci.device}\n",
+        "subsystem_vendor": f"0x{pci.vendor}\n",
+        "subsystem_device": "0x0000\n",
+        "class": f"0x{number}\n",
+        "revision": "0xa1\n",
+        "numa_node": f"{pci.numa_node}\n",
+        "modalias": f"{modalias}\n",
+    }
+    shown: dict[str, Node] = {"uevent": _uevent(uevent)}
+    for name, value in values.items():
+        data = value.encode()
+        shown[name] = File(0o644 if name == "numa_node" else 0o444, _constant(data), None, f"{prefix}/{name}")
+    return shown
+
+
+def _constant(data: bytes) -> t.Callable[[], bytes]:
+    return lambda: data
+
+
+def _stored(device: DeviceState, name: str) -> File:
+    """A vendor attribute of an instance that keeps what is written to it."""
+
+    def store(data: bytes, _fault: Fault | None) -> None:
+        device.attributes[name] = data.removesuffix(b"\n")
+
+    return File(
+        0o644,
+        lambda: device.attributes[name] + b"\n",
+        store,
+        f"devices/{device.id}/{name}",
+        lambda: not device.alive,
+    )
+
+
+def _graft(top: dict[str, Node], path: list[str], node: Node) -> None:
+    """Put a node at a path below ``top``, making plain directories on the way."""
+    for name in path[:-1]:
+        found = top.get(name)
+        if not isinstance(found, Dir):
+            found = top[name] = folder({})
+        top = found.children(ANY_GENERATION)
+    top[path[-1]] = node
