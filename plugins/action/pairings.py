@@ -54,7 +54,7 @@ def _pair(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> Pairings:
     fresh = _fleet.reached(fleet) if args["fresh_hosts"] is None else args["fresh_hosts"]
     try:
         facts = _fleet.read(fleet, hosts)
-        return _pairing.pairings(facts, args["max_age"], _clock.now(), args["sources"], frozenset(fresh))
+        return _pairing.pairings(facts, args["max_age"], _clock.now(), args["sources"], fresh)
     except ContractError as error:
         raise AnsibleActionFail(f"{NAME}: {error}.") from error
 

@@ -60,7 +60,7 @@ def pairings(
     max_age: int,
     now: str,
     sources: Sources = "devices",
-    fresh_hosts: t.Collection[str] | None = None,
+    fresh_hosts: list[str] | None = None,
 ) -> Pairings:
     """The matrix of a fleet.
 
@@ -70,12 +70,10 @@ def pairings(
     :arg sources: ``devices``: those that exist. ``all``: also what each type of each parent could make.
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
     """
-    fresh = (
-        list(fresh_hosts) if isinstance(fresh_hosts, t.Collection) and not isinstance(fresh_hosts, str) else fresh_hosts
-    )
-    require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh})
+    require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh_hosts})
+    fresh = None if fresh_hosts is None else frozenset(fresh_hosts)
     hosts = load(facts)
-    states = [_host_state(host, now, fresh_hosts) for host in hosts]
+    states = [_host_state(host, now, fresh) for host in hosts]
     usable = [host for host in hosts if host.snapshot and not host.verdict_errors]
     classes = Classes(usable, max_age, now, with_types=sources == "all")
     by_vendor = _by_vendor(classes.targets)
@@ -174,7 +172,7 @@ def _by_vendor(targets: t.Iterable[Target]) -> dict[str, list[Target]]:
     return found
 
 
-def _host_state(host: Host, now: str, fresh_hosts: t.Collection[str] | None) -> HostState:
+def _host_state(host: Host, now: str, fresh: frozenset[str] | None) -> HostState:
     errors = [*host.errors, *host.verdict_errors]
     time = host.snapshot["time"] if host.snapshot else None
     state: t.Literal["fresh", "cached", "unreachable", "excluded"] = "fresh"
@@ -182,7 +180,7 @@ def _host_state(host: Host, now: str, fresh_hosts: t.Collection[str] | None) -> 
         state = "excluded"
     elif host.snapshot is None:
         state = "unreachable"
-    elif fresh_hosts is not None and host.name not in fresh_hosts:
+    elif fresh is not None and host.name not in fresh:
         state = "cached"
     age = None if time is None else _clock.age(time, now)
     return HostState(host=host.name, state=state, time=time, age=age, errors=errors)
