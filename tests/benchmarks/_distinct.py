@@ -8,6 +8,7 @@ Nothing of the collection is used here, and nothing was gathered: a scenario say
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.vfio.migration.tests.fleet.simulated import driver
@@ -41,13 +42,13 @@ def pairs(scenario: Scenario) -> int:
 def _nodes(host: driver.HostState) -> t.Iterator[Node]:
     for parent in host.parents.values():
         for mdev_type in parent.types.values():
-            string = _string(lambda parent=parent, mdev_type=mdev_type: host.show_type(parent, mdev_type))
+            string = _string(functools.partial(host.show_type, parent, mdev_type))
             if string is not None and "type" in mdev_type.locations:
                 yield ("type", parent.spec.pci.vendor, mdev_type.id), string, True
     # Of instances in use one speaks for all of its parent and type, unless one that is free does.
     spoken = {_place(device) for device in host.devices.values() if not host.holder(device.id)}
     for device in sorted(host.devices.values(), key=lambda one: one.id):
-        string = _string(lambda device=device: host.show_device(device))
+        string = _string(functools.partial(host.show_device, device))
         vendor = device.vf.pci.vendor if device.vf else device.parent.spec.pci.vendor if device.parent else ""
         if string is None or (device.type is not None and "device" not in device.type.locations):
             continue

@@ -23,7 +23,7 @@ requirements:
 """
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]
     """A task's time ends where the next one's begins."""
 
     CALLBACK_VERSION = 2.0
