@@ -1,0 +1,235 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Process 1 of a namespace host, run as a script with the standard library only.
+
+It is started inside fresh network, mount, process and UTS namespaces, makes the host look like one, starts sshd and the
+processes that hold devices, then follows orders (JSON lines on stdin) and reports (JSON lines on stdout). When the
+fleet's server ends, stdin closes and the kernel kills everything that is in here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import typing as t
+
+MS_BIND, MS_REC = 4096, 16384
+PR_SET_NAME, PR_SET_MM, PR_SET_MM_ARG_END = 15, 35, 9
+VFIO_MAJOR = 511
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+PADDING = "x" * 8192
+"""Room in this process's command line; a holder writes its own over its copy of it."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str | pathlib.Path, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """mount(2); raise OSError."""
+    words = (source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    if _libc.mount(*words) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)} when mounting {source or kind} on {target}")
+
+
+class Host:
+    """One host from the inside."""
+
+    def __init__(self, config: dict[str, t.Any]) -> None:
+        self.config = config
+        self.directory = pathlib.Path(config["directory"])
+        self.holders: dict[int, str] = {}
+        self.sshd: subprocess.Popen[bytes] | None = None
+
+    # ------------------------------------------------ look like a host
+
+    def set_up(self) -> None:
+        """Everything before sshd."""
+        socket.sethostname(self.config["name"])
+        for path in ("/etc", "/var/lib"):
+            self._private(path)
+        mount("proc", "/proc", "proc")
+        mount(str(self.directory / "boot_id"), "/proc/sys/kernel/random/boot_id", flags=MS_BIND)
+        mount(self.config["sysfs"], "/sys", flags=MS_BIND)
+        self._dev()
+        mount("tmpfs", "/run", "tmpfs", options="mode=0755")
+        for name in ("sshd", "lock", "udev/data", "ansible"):
+            pathlib.Path("/run", name).mkdir(parents=True)
+        self._udev_database()
+        self._unlock_root()
+        self._network()
+
+    def _private(self, path: str) -> None:
+        """What a playbook changes below ``path`` stays in this host and ends with it."""
+        layer = self.directory / path.strip("/").replace("/", "-")
+        layer.mkdir()
+        mount("tmpfs", layer, "tmpfs")
+        upper, work = layer / "upper", layer / "work"
+        upper.mkdir()
+        work.mkdir()
+        mount("overlay", path, "overlay", options=f"lowerdir={path},upperdir={upper},workdir={work}")
+
+    def _dev(self) -> None:
+        new = self.directory / "dev"
+        new.mkdir()
+        mount("tmpfs", new, "tmpfs", options="mode=0755")
+        for name in DEVICES:
+            (new / name).touch()
+            mount(f"/dev/{name}", new / name, flags=MS_BIND)
+        for name in ("pts", "shm", "vfio", "vfio/devices"):
+            (new / name).mkdir()
+        mount("devpts", new / "pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620")
+        mount("tmpfs", new / "shm", "tmpfs")
+        (new / "ptmx").symlink_to("pts/ptmx")
+        for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+            (new / name).symlink_to(f"/proc/self/fd{target}")
+        mount(str(new), "/dev", flags=MS_BIND | MS_REC)
+        os.mknod("/dev/vfio/vfio", 0o666 | stat.S_IFCHR, os.makedev(10, 196))
+        os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
+        for group, cdev in self.config["groups"]:
+            self.group(group, cdev, there=True)
+
+    def group(self, group: int, cdev: str, *, there: bool) -> None:
+        """Make or remove the nodes of a device, as devtmpfs does."""
+        nodes = ((f"/dev/vfio/{group}", group), (f"/dev/vfio/devices/{cdev}", 256 + group))
+        for path, minor in nodes:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            if there:
+                os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(VFIO_MAJOR, minor))
+
+    def _udev_database(self) -> None:
+        """Hardware names: what udev's hwdb rule would have stored."""
+        for ident, properties in self.config["hardware"].items():
+            lines = ["I:1000000"] + [f"E:{key}={value}" for key, value in properties.items()]
+            pathlib.Path("/run/udev/data", ident).write_text("\n".join(lines) + "\n")
+
+    def _unlock_root(self) -> None:
+        """sshd refuses keys for an account whose password begins with ``!``; /etc is this host's own by now."""
+        shadow = pathlib.Path("/etc/shadow")
+        with contextlib.suppress(OSError):
+            lines = [line.split(":") for line in shadow.read_text().splitlines()]
+            lines = [[line[0], "*", *line[2:]] if line[0] == "root" else line for line in lines]
+            shadow.write_text("".join(":".join(line) + "\n" for line in lines))
+
+    def _network(self) -> None:
+        batch = f"link set lo up\nlink set eth0 up\naddr add {self.config['address']}/16 dev eth0\n"
+        subprocess.run(["ip", "-batch", "-"], input=batch.encode(), check=True, stdout=subprocess.DEVNULL)
+
+    # ------------------------------------------------ processes
+
+    def start_sshd(self) -> None:
+        """Start it and wait until it listens."""
+        command = [self.config["sshd"], "-D", "-f", str(self.directory / "sshd_config")]
+        environment = {"PATH": os.environ["PATH"]}
+        self.sshd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, env=environment)
+        end = time.monotonic() + 20
+        while ":0016 00000000:0000 0A" not in pathlib.Path("/proc/net/tcp").read_text():
+            if self.sshd.poll() is not None or time.monotonic() > end:
+                raise OSError(0, "sshd does not listen")
+            time.sleep(0.005)
+
+    def hold(self, name: str, command: list[str], paths: list[str]) -> None:
+        """Start a process that holds ``paths`` open under another command line."""
+        pid = os.fork()
+        if pid:
+            self.holders[pid] = name
+            return
+        try:
+            for number in range(3):
+                os.dup2(os.open("/dev/null", os.O_RDWR), number)
+            os.closerange(3, 64)
+            for path in paths:
+                # O_PATH: no driver stands behind the node, and /proc/<pid>/fd shows the same.
+                os.open(path, os.O_PATH)
+            _rename(command)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pause()
+        finally:
+            os._exit(0)
+
+    def obey(self, order: dict[str, t.Any]) -> None:
+        """One order of the server."""
+        if order["do"] == "group":
+            self.group(order["group"], order["cdev"], there=order["there"])
+        elif order["do"] == "stop":
+            for pid, name in self.holders.items():
+                if name == order["name"]:
+                    os.kill(pid, signal.SIGKILL)
+        elif order["do"] == "reboot":
+            keep = {os.getpid(), self.sshd.pid if self.sshd is not None else 0}
+            for item in pathlib.Path("/proc").iterdir():
+                if item.name.isdigit() and int(item.name) not in keep:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(item.name), signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Bury the dead; tell the server when a holder is among them."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid in self.holders:
+                    say(ended=self.holders.pop(pid))
+
+
+def _rename(command: list[str]) -> None:
+    """Write another command line over this process's copy of its own."""
+    data = "".join(f"{word}\0" for word in command).encode()[: len(PADDING)]
+    fields = pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        memory.seek(start)
+        memory.write(data.ljust(end - start, b"\0"))
+    _libc.prctl(PR_SET_MM, PR_SET_MM_ARG_END, ctypes.c_ulong(start + len(data)), 0, 0)
+    _libc.prctl(PR_SET_NAME, command[0].rsplit("/", 1)[-1].encode()[:15], 0, 0, 0)
+
+
+def say(**line: t.Any) -> None:
+    """Report to the server."""
+    os.write(1, json.dumps(line).encode() + b"\n")
+
+
+def main() -> None:
+    """Set up, then obey until stdin closes."""
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    lines = sys.stdin.buffer
+    host = Host(json.loads(lines.readline()))
+    signal.set_wakeup_fd(waker)
+    try:
+        lines.readline()  # the network is there now
+        host.set_up()
+        for workload in host.config["workloads"]:
+            host.hold(workload["name"], workload["command"], workload["paths"])
+        host.start_sshd()
+    except (OSError, subprocess.SubprocessError) as error:
+        say(error=f"{host.config['name']}: {error}")
+        return
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    say(ready=True)
+    while True:
+        readable, _, _ = select.select([0, wake], [], [])
+        if wake in readable:
+            os.read(wake, 4096)
+            host.reap()
+        if 0 in readable:
+            line = lines.readline()
+            if not line:
+                return
+            host.obey(json.loads(line))
+
+
+if __name__ == "__main__":
+    main()
