@@ -362,10 +362,22 @@ def _parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
         for parent, listing in zip(parents, listings)
         for name in (listing.value if listing.state == "done" else ())
     ]
-    for (parent, _name), found in zip(type_nodes, _types(reader, type_nodes)):
+    types = _types(reader, type_nodes)
+    for (parent, _name), found in zip(type_nodes, types):
         if found is not None:
             parent["types"].append(found)
+    _mark_gone(reader, [parent for (parent, _name), found in zip(type_nodes, types) if found is None])
     return parents
+
+
+def _mark_gone(reader: Reader, suspects: t.Sequence[Parent]) -> None:
+    """Where a type went away, the parent may have been unplugged or unregistered while it was read."""
+    parents = list({parent["path"]: parent for parent in suspects}.values())
+    still = reader.sysfs.exists([(parent["path"], "%s/%s" % (parent["path"], _TYPES)) for parent in parents])
+    for parent, outcome in zip(parents, still):
+        if outcome.errno in _sysfs.VANISHED:
+            parent["state"] = "gone"
+            reader.note("parents/" + parent["address"], "gone")
 
 
 def _types(reader: Reader, nodes: t.Sequence[t.Tuple[Parent, str]]) -> t.List[t.Optional[Type]]:

@@ -107,7 +107,7 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize("module", [vfio_facts, compatibility_facts])
 @pytest.mark.parametrize(("params", "message"), BAD_OPTIONS)
 def test_bad_options_are_one_clear_error(run: Runner, module: t.Any, params: t.Dict[str, t.Any], message: str) -> None:
-    needed = {"requests": []} if module is compatibility_facts else {}
+    needed: t.Dict[str, t.Any] = {"requests": []} if module is compatibility_facts else {}
     code, result = run(module, **dict(needed, **params))
     assert code == 1
     assert result["msg"].startswith("vfio.migration." + module.__name__.rsplit(".", 1)[1] + ": ")
