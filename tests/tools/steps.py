@@ -84,6 +84,13 @@ def closing_lines(output: str) -> tuple[str, ...]:
     return tuple(matches or lines[-1:])
 
 
+def telling(output: str) -> list[str]:
+    """The lines that say what went wrong, where the tool marks them; else the last ones."""
+    lines = output.splitlines()
+    marked = [line for line in lines if re.match(r"(ERROR|FAILED|E  |\[ERROR\])", line)]
+    return (marked or lines)[-TAIL:]
+
+
 def counts(result: Result) -> tuple[int, int]:
     """Tests passed and failed; a step that is not a test run counts as one test."""
     numbers = {"passed": 0, "failed": 0, "error": 0}
@@ -126,8 +133,7 @@ def run_steps(steps: t.Sequence[Step], logs: Path, cwd: Path, strict: bool) -> l
         result = run_step(step, log, cwd, strict)
         print(f"{result.status} ({result.seconds:.0f} s)", *filter(None, [result.message]), sep=": ", flush=True)
         if result.status == "failed":
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            print("\n".join(f"    | {line}" for line in lines[-TAIL:]))
+            print("\n".join(f"    | {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace"))))
             print(f"    all of it: {log.relative_to(cwd)}", flush=True)
         results.append(result)
     return results
