@@ -32,6 +32,7 @@ class ActionModule(ActionBase):
             {
                 "hosts": {"type": "list", "elements": "str"},
                 "fresh_hosts": {"type": "list", "elements": "str"},
+                "gathered": {"type": "str"},
                 "max_age": {"type": "int", "default": 86400},
                 "sources": {"type": "str", "choices": ["devices", "all"], "default": "devices"},
                 "dest": {"type": "path"},
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):
 
 def _pair(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> Pairings:
     hosts = _fleet.every_host(fleet) if args["hosts"] is None else args["hosts"]
-    fresh = _fleet.reached(fleet) if args["fresh_hosts"] is None else args["fresh_hosts"]
+    fresh = _fleet.reached(fleet, args["gathered"]) if args["fresh_hosts"] is None else args["fresh_hosts"]
     try:
         facts = _fleet.read(fleet, hosts)
         return _pairing.pairings(facts, args["max_age"], _clock.now(), args["sources"], fresh)

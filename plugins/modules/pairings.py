@@ -33,10 +33,15 @@ options:
   fresh_hosts:
     description:
       - Names of the hosts whose facts were gathered in this run. Those of all other hosts count as cached.
-      - The default is all hosts of the play that have not failed and are not unreachable. Name them if
-        C(ignore_unreachable) kept hosts in the play, or an empty list to work from the fact cache only.
+      - The default is all hosts of the play that have not failed and, with O(gathered), are not unreachable. Give an
+        empty list to work from the fact cache only.
     type: list
     elements: str
+  gathered:
+    description:
+      - Name of the variable in which the task that gathered the facts was registered. Needed where
+        C(ignore_unreachable) keeps hosts in the play that could not be reached.
+    type: str
   max_age:
     description: Seconds for which an answer holds.
     type: int

@@ -49,6 +49,14 @@ def every_host(task_vars: t.Mapping[str, t.Any]) -> list[str]:
     return list(task_vars["ansible_play_hosts_all"])
 
 
-def reached(task_vars: t.Mapping[str, t.Any]) -> list[str]:
-    """The hosts of the play that have not failed so far."""
-    return list(task_vars["ansible_play_hosts"])
+def reached(task_vars: t.Mapping[str, t.Any], gathered: str | None = None) -> list[str]:
+    """The hosts of the play that have not failed so far.
+
+    With ``ignore_unreachable`` the play keeps hosts that it could not reach; ``gathered`` names the variable in which
+    the gathering task was registered and so tells them apart.
+    """
+    hosts: list[str] = list(task_vars["ansible_play_hosts"])
+    if gathered is None:
+        return hosts
+    hostvars: HostVars = task_vars["hostvars"]
+    return [host for host in hosts if not (hostvars.raw_get(host).get(gathered) or {}).get("unreachable")]

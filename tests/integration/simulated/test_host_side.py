@@ -324,7 +324,7 @@ def test_the_form_without_newline_is_what_the_driver_sees(fleet: Fleet) -> None:
 
 def test_all_three_locations_are_asked(fleet: Fleet) -> None:
     found = _gather(fleet)
-    strings = {device["id"]: device["migration_version"]["value"] or "" for device in found["devices"]}
+    strings = {str(device["id"]): device["migration_version"]["value"] or "" for device in found["devices"]}
     verdicts = _ask(
         fleet,
         _request(_version(found)["value"] or ""),
