@@ -10,9 +10,11 @@ A missed target is reported with where the seconds went; it never fails the run.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import typing as t
@@ -41,9 +43,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench readiness", description=__doc__)
     parser.add_argument("--hosts", type=int, default=20, help="hosts over SSH (default: 20)")
     parser.add_argument("--in-place", type=int, metavar="HOSTS", help="so many hosts without SSH instead")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of ping, first and steady run (default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of ping, first and steady run (default: 3)")
     parser.add_argument("--forks", type=int, default=10, help="forks of all runs (default: 10)")
     arguments = parser.parse_args()
+    t.cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)  # shows progress through a pipe, too
     try:
         with tempfile.TemporaryDirectory(prefix="vb-") as work:
             fleet_playbooks(arguments, pathlib.Path(work))
@@ -51,6 +54,7 @@ def main() -> int:
         for name, (size, target) in SIZES.items():
             with tempfile.TemporaryDirectory(prefix="vb-") as work:
                 one_host(name, size, target, reach, pathlib.Path(work))
+        pairing_stage()
     except (BenchError, FleetError) as error:
         sys.stderr.write(f"bench readiness: {error}\n")
         return 1
@@ -63,34 +67,33 @@ def fleet_playbooks(arguments: argparse.Namespace, work: pathlib.Path) -> None:
     data = {"name": "bench", "generate": {"hosts": count}}
     least = _distinct.pairs(scenario.parse(data))
     print(f"{count} hosts {'over SSH' if reach == 'namespace' else 'in place'}, {arguments.forks} forks, ", end="")
-    print(f"{arguments.rounds} rounds; times are medians, then least and most of each side")
+    print(f"{arguments.rounds} rounds; medians, and least to most ratio of neighbours in time")
     with simulated_fleet(data, reach=reach) as fleet:
         runner = Runner(work, fleet.inventory, arguments.forks)
         ping = _playbook(work / "ping.yml", PING)
         runner.play(ping)  # opens the connections
-        runs: dict[str, list[Run]] = {"ping": [], "first": [], "steady": []}
+        runs: dict[str, list[Run]] = {"first": [], "steady": []}
+        pings: dict[str, list[Run]] = {"first": [], "steady": []}
         written: dict[str, set[int]] = {"first": set(), "steady": set()}
         for _round in range(arguments.rounds):
             runner.forget()
             for kind in ("first", "steady"):
-                runs["ping"].append(runner.play(ping))
+                pings[kind].append(runner.play(ping))
                 fleet.client("reset_counters")
                 runs[kind].append(runner.play(READINESS, readiness_hosts="all"))
                 written[kind].add(writes(fleet))
-    seconds = {kind: [run.seconds for run in found] for kind, found in runs.items()}
-    hits = [
-        ratio("readiness playbook, first run / ping", seconds["first"], seconds["ping"], FIRST),
-        ratio("readiness playbook, steady run / ping", seconds["steady"], seconds["ping"], STEADY),
-    ]
+    hits = {
+        kind: ratio(f"readiness playbook, {kind} run / ping", seconds(runs[kind]), seconds(pings[kind]), target)
+        for kind, target in (("first", FIRST), ("steady", STEADY))
+    }
     for kind, expected in (("first", least), ("steady", 0)):
         word = "hit" if written[kind] == {expected} else "MISSED"
         found = ", ".join(map(str, sorted(written[kind])))
         print(f"  {'writes, ' + kind + ' run / distinct (string, node) pairs':<50} {found} / {expected}   {word}")
-    for hit, kind in zip(hits, ("first", "steady"), strict=True):
+    for kind, hit in hits.items():
         if not hit:
             profile(f"where the {kind} run's seconds go", runs[kind])
-    if not all(hits):
-        profile("where ping's seconds go", runs["ping"])
+            profile("where those of ping next to it go", pings[kind])
 
 
 def one_host(name: str, size: dict[str, int], target: float, reach: str, work: pathlib.Path) -> None:
@@ -106,6 +109,17 @@ def one_host(name: str, size: dict[str, int], target: float, reach: str, work: p
         plain = runner.play(_playbook(work / "plain.yml", _modules(str(bare))))
         print("  of that vfio_facts takes, with the same tree as plain files instead of the simulator's FUSE:", end="")
         print(f" {plain.task('vfio_facts'):.2f} s, {plain.task('vfio_facts') / plain.task('setup'):.2f} times setup")
+
+
+def pairing_stage() -> None:
+    """Time and memory of the pairing stage; in a process of its own, for the sake of the memory."""
+    if subprocess.run([sys.executable, "-m", f"{__package__}.pairing"], check=False).returncode:
+        raise BenchError("the pairing stage could not be measured, see above.")
+
+
+def seconds(runs: t.Iterable[Run]) -> list[float]:
+    """Wall times."""
+    return [run.seconds for run in runs]
 
 
 def writes(fleet: Fleet) -> int:
