@@ -208,8 +208,8 @@ def _block(
     rows = sorted(group, key=lambda one: (-_device_count(one), *_size(one)))[:ROWS]
     of_rows = {row["id"] for row in rows}
     asked = {one["target"] for one in telling if one["source"] in of_rows}
-    targets = [target for target in pairings["targets"] if target["id"] in asked]
-    columns = sorted(targets, key=_size)[:COLUMNS]
+    targets = [target for target in pairings["targets"] if target["id"] in asked and not _taken(target)]
+    columns = sorted(targets, key=lambda one: (one["scope"] == "device", *_size(one)))[:COLUMNS]
     shown.update(of_rows, (column["id"] for column in columns))
     cells = _cells(pairings["pairings"], rows, columns)
     lines = [" " * 10 + "".join(f"{plain(column['id'], 6):>7}" for column in columns)]
@@ -273,6 +273,11 @@ def _says(version: _model.Attribute) -> str:
 def _hosts(one: _model.SourceClass | _model.TargetClass) -> str:
     names = sorted({plain(member["host"], 30) for member in one["members"]})
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} hosts"
+
+
+def _taken(one: _model.TargetClass) -> bool:
+    """Whether it is instances in use: they were asked for what they tell about their type, and are no targets."""
+    return one["scope"] == "device" and one["kind"] == "mdev" and all(member["room"] == 0 for member in one["members"])
 
 
 def _size(one: _model.SourceClass | _model.TargetClass) -> tuple[int, int, str]:

@@ -115,11 +115,20 @@ def test_a_large_fleet_stays_readable() -> None:
     assert "  22 more classes are in the JSON file." in lines
 
 
-def test_a_device_in_use_is_no_column() -> None:
-    pairings = data.small()
+def not_asked(pairings: _model.Pairings) -> None:
     for one in pairings["pairings"]:
         if one["target"] == "y":
             one["verdict"], one["reason"] = "unknown", "in_use"
+
+
+def asked_for_its_type(pairings: _model.Pairings) -> None:
+    pairings["targets"][1]["scope"] = "device"
+
+
+@pytest.mark.parametrize("make", [not_asked, asked_for_its_type])
+def test_a_device_in_use_is_no_column(make: t.Callable[[_model.Pairings], None]) -> None:
+    pairings = data.small()
+    make(pairings)
     shown = text(pairings)
     assert "\n                x\n" in shown
     assert "\n    y: " not in shown
