@@ -168,11 +168,14 @@ def _not_ready(report: Report) -> list[str]:
 
 
 def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
-    vm = one["workload"]
-    name = names.get((one["host"], vm), vm) if vm is not None else None
+    host, vm = plain(one["host"]), ""
+    if one["workload"] is not None:
+        vm = plain(names.get((one["host"], one["workload"]), one["workload"]), 30)
+        # Without a VM the workload is a process, and called so.
+        vm = vm if vm.startswith("pid:") else f"VM {vm}"
     if one["device"] is None:
-        return f"{plain(one['host'])} VM {plain(name or '')}"
-    return f"{plain(one['host'])} {plain(one['device'])}" + (f" (VM {plain(name, 30)})" if name else "")
+        return f"{host} {vm}"
+    return f"{host} {plain(one['device'])}" + (f" ({vm})" if vm else "")
 
 
 def _matrix(pairings: _model.Pairings) -> list[str]:
