@@ -57,7 +57,7 @@ def _pair(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> Pairings:
         facts = _fleet.read(fleet, hosts)
         return _pairing.pairings(facts, args["max_age"], _clock.now(), args["sources"], fresh)
     except ContractError as error:
-        raise AnsibleActionFail(f"{NAME}: {error}.") from error
+        raise AnsibleActionFail(f"{NAME}: {error}.") from None  # ansible-core would say it twice
 
 
 def _write(dest: pathlib.Path, matrix: Pairings, *, dry: bool) -> bool:
@@ -69,5 +69,5 @@ def _write(dest: pathlib.Path, matrix: Pairings, *, dry: bool) -> bool:
         if not dry:
             _files.write_json(dest, t.cast("dict[str, t.Any]", matrix))
     except OSError as error:
-        raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {error.strerror}.") from error
+        raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {error.strerror}.") from None
     return not _pairing.same_but_for_times(before, matrix)

@@ -90,7 +90,7 @@ def pairings(
     try:
         return _pairing.pairings(facts, max_age, _clock.now() if now is None else now, sources, fresh_hosts)
     except ContractError as error:
-        raise AnsibleFilterError(f"vfio.migration.pairings: {error}") from error
+        raise AnsibleFilterError(f"vfio.migration.pairings: {error}") from None  # ansible-core would say it twice
 
 
 class FilterModule:

@@ -75,7 +75,7 @@ def probe_requests(
     try:
         return _requests.probe_requests(facts, max_age, _clock.now() if now is None else now)
     except ContractError as error:
-        raise AnsibleFilterError(f"vfio.migration.probe_requests: {error}") from error
+        raise AnsibleFilterError(f"vfio.migration.probe_requests: {error}") from None  # ansible-core would say it twice
 
 
 class FilterModule:

@@ -41,7 +41,7 @@ NAME = "must have 1 to 255 characters"
 ONE_NAME = "must be one name as the kernel gives it, without a slash and not '.' or '..'"
 PLAIN = "must be a name without control characters and shell text"
 
-SNAPSHOTS = [
+SNAPSHOTS: list[tuple[str, t.Any, str]] = [
     ("parents.0.address", 1, ".parents[0].address must be a string, not int"),
     ("parents.0.types.0.id", None, ".parents[0].types[0].id must be a string, not null"),
     ("parents", {}, ".parents must be a list, not mapping"),

@@ -40,7 +40,7 @@ def offers(string: str | None, *more: t.Any, verdicts: t.Any = (), **about: t.An
     return host(parent("p1", mdev_type("t1", string), **about), *more, verdicts=verdicts)
 
 
-def pair(facts: dict[str, Facts], source: str, target: str, **options: t.Any) -> _model.Pairing | None:
+def pair(facts: t.Mapping[str, t.Any], source: str, target: str, **options: t.Any) -> _model.Pairing | None:
     """The pairing of two members, each ``host``, ``host/parent/type`` or ``host/device``; None when not listed."""
     matrix = pairings(facts, DAY, NOW, **options)
     [asking] = {one["id"] for one in matrix["sources"] for each in one["members"] if source in _names(one, each)}
@@ -229,8 +229,8 @@ def test_hybrid_pairs_follow_the_device_nodes(
     name: str, at_physical: list[str], at_mdev: list[str], expected: tuple[t.Any, ...], warnings: list[str]
 ) -> None:
     facts = {
-        "h1": offers("a", device("u1", "m", T1), verdicts=[dev(*one.split(), "u1") for one in at_mdev]),
-        "h2": host(device(VF, "p"), verdicts=[verdict((None, None, VF), *one.split()) for one in at_physical]),
+        "h1": offers("a", device("u1", "m", T1), verdicts=[dev(one[0], one[2:], "u1") for one in at_mdev]),
+        "h2": host(device(VF, "p"), verdicts=[verdict((None, None, VF), one[0], one[2:]) for one in at_physical]),
     }
     found = pair(facts, "h1/u1", f"h2/{VF}")
     assert found is not None, name
@@ -265,10 +265,9 @@ def test_identical_devices_and_targets_are_folded_with_members_listed_once() -> 
     matrix = pairings(fleet, DAY, NOW)
     assert [(one["id"], len(one["members"])) for one in matrix["sources"]] == [("s1", 10)]
     by_class = [(one["id"], one["scope"], one["version"]["value"], len(one["members"])) for one in matrix["targets"]]
-    # The first of h9's parents is the only one that could not be asked "b": no other host has it.
     assert by_class == [("t1", "type", "a", 10), ("t2", "device", None, 10), ("t3", "type", "b", 1)]
     assert matrix["sources"][0]["members"][-1] == {"host": "h9", "parent": "p1", "device": "u9", "workload": "vm-1"}
-    rooms = {
+    rooms: dict[t.Any, int | None] = {
         (each["host"], each["parent"], each["device"]): each["room"]
         for one in matrix["targets"]
         for each in one["members"]

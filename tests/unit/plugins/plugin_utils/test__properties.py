@@ -144,7 +144,8 @@ def test_once_answered_nothing_is_asked_again_and_nothing_is_left_unasked(facts:
         )
     assert probe_requests(facts, fleet_data.DAY, NOW) == {}
     matrix = pairings(facts, fleet_data.DAY, NOW)
-    homes = {one["id"]: {each["host"] for each in one["members"]} for one in (*matrix["sources"], *matrix["targets"])}
+    classes: list[t.Any] = [*matrix["sources"], *matrix["targets"]]
+    homes = {one["id"]: {each["host"] for each in one["members"]} for one in classes}
     for pair in matrix["pairings"]:
         elsewhere = len(homes[pair["source"]] | homes[pair["target"]]) > 1
         assert pair["reason"] != "not_asked" or not elsewhere
