@@ -12,6 +12,7 @@ with devices plus pairings, not with their product.
 from __future__ import annotations
 
 import collections
+import functools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -46,23 +47,21 @@ class Summary(t.TypedDict):
     findings: dict[str, int]
 
 
+Levels = tuple[frozenset[str], frozenset[str], frozenset[str]]
+"""Hosts for ready, no_room and unknown, each level holding those before."""
+
+
 class _Reach(t.NamedTuple):
     """Where members of one source class could go, as sets of hosts."""
 
-    room: frozenset[str]
-    full: frozenset[str]
+    levels: Levels
     room_unknown: frozenset[str]
-    unknown: frozenset[str]
+    """Hosts that accept, but do not say how much room they have."""
     why: tuple[tuple[_model.Answer, str | None, str | None, frozenset[str]], ...]
     """(verdict, reason, errno, hosts) of every pairing that is not compatible."""
 
-    def levels(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-        """Hosts for ready, no_room and unknown, each level holding those before."""
-        accepting = self.room | self.full | self.room_unknown
-        return self.room, accepting, accepting | self.unknown
 
-
-_NOWHERE = _Reach(frozenset(), frozenset(), frozenset(), frozenset(), ())
+_NOWHERE = _Reach((frozenset(), frozenset(), frozenset()), frozenset(), ())
 
 
 def standings(pairings: _model.Pairings) -> tuple[list[Standing], list[Standing]]:
@@ -70,18 +69,27 @@ def standings(pairings: _model.Pairings) -> tuple[list[Standing], list[Standing]
     missing = any(host["state"] in ("unreachable", "excluded") for host in pairings["hosts"])
     reaches = _reaches(pairings)
     devices: list[Standing] = []
-    vms: dict[tuple[str, str], list[tuple[Standing, _Reach]]] = {}
+    vms: dict[tuple[str, str], list[tuple[Standing, str]]] = {}
     for source in pairings["sources"]:
         reach = reaches.get(source["id"], _NOWHERE)
+        # Devices of one class on one host share their fate.
+        judge = functools.cache(functools.partial(_judge, reach, missing))
         for member in source["members"]:
             if member["device"] is None:
                 continue
-            standing = _device(member, source["type"], reach, missing)
+            standing = _device(member, source["type"], *judge(member["host"]))
             devices.append(standing)
             if member["workload"] is not None:
-                vms.setdefault((member["host"], member["workload"]), []).append((standing, reach))
+                vms.setdefault((member["host"], member["workload"]), []).append((standing, source["id"]))
     devices.sort(key=lambda one: (one["host"], one["device"] or ""))
-    return devices, [_vm(vms[key], missing) for key in sorted(vms)]
+
+    @functools.cache
+    def together(sources: frozenset[str]) -> Levels:
+        levels = [reaches.get(source, _NOWHERE).levels for source in sources]
+        ready, no_room, unknown = (frozenset.intersection(*same) for same in zip(*levels, strict=True))
+        return ready, no_room, unknown
+
+    return devices, [_vm(vms[key], together, missing) for key in sorted(vms)]
 
 
 def summary(pairings: _model.Pairings, devices: list[Standing], vms: list[Standing]) -> Summary:
@@ -134,15 +142,16 @@ def _reach(
         if pairing["verdict"] == "unknown":
             sets["unknown"] |= hosts
         why.append((pairing["verdict"], pairing["reason"], pairing["errno"], hosts))
-    return _Reach(why=tuple(why), **{name: frozenset(hosts) for name, hosts in sets.items()})
+    ready = frozenset(sets["room"])
+    no_room = ready | sets["full"] | sets["room_unknown"]
+    return _Reach((ready, no_room, no_room | sets["unknown"]), frozenset(sets["room_unknown"]), tuple(why))
 
 
-def _device(member: _model.SourceMember, kind: str | None, reach: _Reach, missing: bool) -> Standing:
-    host = member["host"]
-    state = _state([reach], host, missing)
-    reason, errno = _reason(state, reach, host, missing)
+def _device(
+    member: _model.SourceMember, kind: str | None, state: State, reason: str | None, errno: str | None
+) -> Standing:
     return {
-        "host": host,
+        "host": member["host"],
         "device": member["device"],
         "type": kind,
         "workload": member["workload"],
@@ -152,10 +161,10 @@ def _device(member: _model.SourceMember, kind: str | None, reach: _Reach, missin
     }
 
 
-def _vm(parts: list[tuple[Standing, _Reach]], missing: bool) -> Standing:
+def _vm(parts: list[tuple[Standing, str]], together: t.Callable[[frozenset[str]], Levels], missing: bool) -> Standing:
     """Judge a VM: all its devices have to go to one host."""
-    worst = max((standing for standing, _reach in parts), key=lambda one: STATES.index(one["state"]))
-    state = _state([reach for _standing, reach in parts], worst["host"], missing)
+    worst = max((standing for standing, _source in parts), key=lambda one: STATES.index(one["state"]))
+    state = _state(together(frozenset(source for _standing, source in parts)), worst["host"], missing)
     alone = state == worst["state"]
     return {
         "host": worst["host"],
@@ -168,11 +177,15 @@ def _vm(parts: list[tuple[Standing, _Reach]], missing: bool) -> Standing:
     }
 
 
-def _state(reaches: list[_Reach], host: str, missing: bool) -> State:
-    """Find the best level at which one other host takes everything."""
-    for level, state in enumerate(STATES[:3]):
-        together = frozenset.intersection(*(reach.levels()[level] for reach in reaches))
-        if _elsewhere(together, host):
+def _judge(reach: _Reach, missing: bool, host: str) -> tuple[State, str | None, str | None]:
+    state = _state(reach.levels, host, missing)
+    return state, *_reason(state, reach, host, missing)
+
+
+def _state(levels: Levels, host: str, missing: bool) -> State:
+    """Find the best level at which another host takes it."""
+    for state, hosts in zip(STATES, levels, strict=False):
+        if _elsewhere(hosts, host):
             return state
     return "unknown" if missing else "blocked"
 
