@@ -12,6 +12,7 @@ This file is private to the collection. It knows neither Ansible nor any file.
 from __future__ import annotations
 
 import functools
+import operator
 import re
 import types
 import typing as t
@@ -20,6 +21,8 @@ from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
 
 SHOWN_ERRORS = 20
+MEMORY = 65536
+"""Values of one kind that are remembered as good."""
 
 Checker = t.Callable[[object], t.Sequence[str]]
 """Takes a value, returns what is wrong with it as the ends of sentences that its container puts the path before:
@@ -47,7 +50,7 @@ def check(contract: type, value: object, where: str) -> list[str]:
 
     Keys the contract does not name are let pass. Only the first ``SHOWN_ERRORS`` are spelled out, then a count.
     """
-    if isinstance(value, dict) and "schema_version" in t.get_type_hints(contract):
+    if isinstance(value, dict) and "schema_version" in _hints(contract):
         version = value.get("schema_version")
         if isinstance(version, int) and version != _model.SCHEMA_VERSION:
             # Whatever else differs follows from this one, so nothing else is said.
@@ -63,6 +66,11 @@ def require(contract: type, options: dict[str, object]) -> None:
     errors = [end.lstrip(".") for end in _compile(contract)(options)]
     if errors:
         raise ContractError("; ".join(errors))
+
+
+@functools.cache
+def _hints(contract: type) -> dict[str, t.Any]:
+    return t.get_type_hints(contract)
 
 
 @functools.cache
@@ -95,7 +103,6 @@ def _boolean(value: object) -> t.Sequence[str]:
     return _NO_ERRORS if isinstance(value, bool) else [f" must be a boolean, not {kind(value)}"]
 
 
-@functools.lru_cache(maxsize=65536)
 def _name_error(value: str) -> str | None:
     error = _model.name_error(value)
     if error is None and _HOSTILE.search(value):
@@ -158,28 +165,55 @@ def _list(inner: Checker) -> Checker:
 
 
 def _record(contract: type) -> Checker:
-    fields = [(name, _EXACT.get(hint, ()), _compile(hint)) for name, hint in t.get_type_hints(contract).items()]
+    hints = _hints(contract)
+    fields = [(name, _compile(hint), _seen(hint)) for name, hint in hints.items()]
+    plain = [name for name, hint in hints.items() if hint in _DECIDED_BY_TYPE]
+    others = [field for field in fields if field[0] not in plain]
     rule = _RULES.get(contract)
+    # Most fields are right when their type is, and few combinations of types occur: each is looked at once.
+    types_of = operator.itemgetter(*plain) if len(plain) > 1 else None
+    known: set[tuple[type, ...]] = set()
 
     def record(value: object) -> t.Sequence[str]:
         if not isinstance(value, dict):
             return [f" must be a mapping, not {kind(value)}"]
+        types: tuple[type, ...] | None = None
+        try:
+            types = tuple(map(type, types_of(value))) if types_of else None
+        except KeyError:
+            pass  # said below
         errors: list[str] = []
-        for name, exact, checker in fields:
+        for name, checker, seen in others if types in known else fields:
             if name not in value:
                 errors.append(f".{name} is missing")
                 continue
             item = value[name]
-            if type(item) in exact:  # Only a short cut: what it does not know goes through the checker.
-                continue
-            found = checker(item)
-            if found:
-                errors += [f".{name}{end}" for end in found]
-        if rule is not None and not errors:
-            return rule(value)
-        return errors
+            if seen is not None and type(item) in _HASHABLE:
+                if item in seen:
+                    continue
+                found = checker(item)
+                if not found and len(seen) < MEMORY:
+                    seen.add(item)
+            else:
+                found = checker(item)
+            errors += [f".{name}{end}" for end in found]
+        if errors:
+            return errors
+        if types is not None:
+            known.add(types)
+        return _NO_ERRORS if rule is None else rule(value)
 
     return record
+
+
+@functools.cache
+def _seen(hint: t.Hashable) -> set[object] | None:
+    """Good values of a field that were met before, where the value decides; hosts of a fleet repeat each other."""
+    inner = t.get_args(hint)
+    decided = hint in (_model.Name, _model.Timestamp) or t.get_origin(hint) is t.Literal
+    if decided or (inner[1:] == (type(None),) and _seen(inner[0]) is not None):
+        return set()
+    return None
 
 
 def _attribute_rule(value: _model.Attribute) -> t.Sequence[str]:
@@ -216,12 +250,8 @@ _LEAVES: dict[t.Any, Checker] = {
     _model.Name: _name,
     _model.Timestamp: _timestamp,
 }
-_EXACT: dict[t.Any, tuple[type, ...]] = {
-    str: (str,),
-    int: (int,),
-    str | None: (str, type(None)),
-    int | None: (int, type(None)),
-}
+_HASHABLE = frozenset({str, type(None)})
+_DECIDED_BY_TYPE: frozenset[t.Hashable] = frozenset({str, int, bool, str | None, int | None})
 _RULES: dict[t.Any, t.Callable[[t.Any], t.Sequence[str]]] = {
     _model.Attribute: _attribute_rule,
     _model.Parent: _path_rule,
