@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
             summary=_readiness.summary(matrix, *_readiness.standings(matrix)),
             partial=matrix["partial"],
             dest=dest,
-            pairings=None if dest else matrix,
+            # Where nothing was written, because there is no file or this is check mode, the matrix itself is needed.
+            pairings=None if dest and not self._task.check_mode else matrix,
         )
         return result
 

@@ -185,6 +185,17 @@ def test_check_mode_writes_to_no_driver(playbook: Playbook) -> None:
     assert len(playbook.facts("hv1")["vfio_migration_verdicts"]["would_write"]) > len(STRINGS)
 
 
+@pytest.mark.fault("P10")
+def test_check_mode_pairs_with_earlier_answers(playbook: Playbook) -> None:
+    """Nothing is written, on hosts or controller, and still the fleet is reported from what was asked before."""
+    first = playbook.result()
+    playbook.dest.unlink()
+    done = playbook.run("--check", "-e", f"readiness_dest={playbook.dest.with_name('matrix.json')}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"{len(first['devices'])} devices" in done.stdout
+    assert not list(playbook.dest.parent.glob("*.json"))
+
+
 def test_limit_takes_the_rest_from_the_cache(playbook: Playbook) -> None:
     playbook.result()
     found = playbook.result("--limit", "hv1")
