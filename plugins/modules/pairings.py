@@ -141,7 +141,8 @@ dest:
   type: str
 pairings:
   description:
-    - The matrix itself, but null where O(dest) was written, since what is registered by a C(run_once) task lands on every host.
+    - The matrix itself, but null where O(dest) was written, since what is registered by a C(run_once) task lands on
+      every host.
   returned: success
   type: dict
 """
