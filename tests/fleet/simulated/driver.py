@@ -216,7 +216,10 @@ class HostState:
         with self.lock:
             parent = self.parent(address)
             fresh = {item.id: item for item in parent.spec.types}
-            self.parents[address] = ParentState(parent.spec, types=fresh)
+            if parent.alive:
+                parent.registered, parent.types = True, fresh
+            else:
+                self.parents[address] = ParentState(parent.spec, types=fresh)
             self.generation += 1
 
     def unplug(self, address: str) -> None:

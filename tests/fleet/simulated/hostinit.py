@@ -218,6 +218,7 @@ def main() -> None:
         say(error=f"{host.config['name']}: {error}")
         return
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    _rename(["/sbin/init"])  # only now: the holders needed the room
     say(ready=True)
     while True:
         readable, _, _ = select.select([0, wake], [], [])
