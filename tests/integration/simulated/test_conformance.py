@@ -63,7 +63,7 @@ def put(fleet: Fleet, path: str, data: bytes) -> t.Any:
     try:
         return write(fleet.host(HOST).sysfs_root / path, data)
     except OSError as error:
-        return errno.errorcode[error.errno]
+        return errno.errorcode[error.errno or 0]
 
 
 TYPE = f"class/mdev_bus/{CARD}/mdev_supported_types/lab-A1"

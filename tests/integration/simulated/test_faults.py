@@ -60,7 +60,7 @@ def seen(action: t.Callable[[], t.Any]) -> t.Any:
     try:
         return action()
     except OSError as error:
-        return errno.errorcode[error.errno]
+        return errno.errorcode[error.errno or 0]
 
 
 READS: list[tuple[str, dict[str, t.Any], str, t.Any]] = [
