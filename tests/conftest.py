@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For plain pytest and for ansible-test alike, which reads no pyproject.toml. Python 3.8 syntax: hosts' tests load it."""
+"""For plain pytest, and for ansible-test, which reads no pyproject.toml. Python 3.8 syntax: tests of hosts load it."""
 
 from __future__ import annotations
 

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import time
+import traceback
 import typing as t
 from pathlib import Path
 
@@ -112,12 +114,16 @@ def run_step(step: Step, log: Path, cwd: Path, strict: bool) -> Result:
     session = Session(log, cwd, os.environ)
     status: Status = "ok"
     message = ""
-    try:
-        step.work(session)
-    except LeftOut as reason:
-        status, message = "failed" if strict else "left out", str(reason)
-    except Failed as reason:
-        status, message = "failed", str(reason)
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        try:
+            step.work(session)
+        except LeftOut as reason:
+            status, message = "failed" if strict else "left out", str(reason)
+        except Failed as reason:
+            status, message = "failed", str(reason)
+        except Exception as reason:  # noqa: BLE001 - a step that breaks down leaves the others their turn, too
+            traceback.print_exc()
+            status, message = "failed", str(reason)
     text = log.read_text(encoding="utf-8", errors="replace")
     closing = (session.remark,) if session.remark else closing_lines(text)
     return Result(step.name, status, time.monotonic() - start, message, closing)
@@ -133,7 +139,8 @@ def run_steps(steps: t.Sequence[Step], logs: Path, cwd: Path, strict: bool) -> l
         result = run_step(step, log, cwd, strict)
         print(f"{result.status} ({result.seconds:.0f} s)", *filter(None, [result.message]), sep=": ", flush=True)
         if result.status == "failed":
-            print("\n".join(f"    | {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace"))))
+            lines = telling(log.read_text(encoding="utf-8", errors="replace"))
+            print("\n".join(f"    | {line[:300]}" for line in lines))
             print(f"    all of it: {log.relative_to(cwd)}", flush=True)
         results.append(result)
     return results

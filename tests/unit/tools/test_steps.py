@@ -54,18 +54,31 @@ def break_down(session: steps.Session) -> None:
     session.run("sh", "-c", "echo why; exit 3")
 
 
+def stumble(session: steps.Session) -> None:
+    print("before")
+    raise KeyError(session.cwd.name)
+
+
 def lack(session: steps.Session) -> None:
     raise steps.LeftOut(f"{session.cwd.name} lacks a thing.")
 
 
-STATES = [(False, ["ok", "failed", "left out", "ok"]), (True, ["ok", "failed", "failed", "ok"])]
+STATES = [
+    (False, ["ok", "failed", "left out", "failed", "ok"], "2 passed, 2 failed"),
+    (True, ["ok", "failed", "failed", "failed", "ok"], "2 passed, 3 failed"),
+]
 
 
-@pytest.mark.parametrize(("strict", "expected"), STATES)
-def test_one_failing_step_leaves_the_others_their_turn(tmp_path: Path, strict: bool, expected: list[str]) -> None:
-    todo = [steps.Step(f"step {number}", work) for number, work in enumerate((hold, break_down, lack, hold))]
+@pytest.mark.parametrize(("strict", "expected", "last"), STATES)
+def test_one_failing_step_leaves_the_others_their_turn(
+    tmp_path: Path, strict: bool, expected: list[str], last: str
+) -> None:
+    work = (hold, break_down, lack, stumble, hold)
+    todo = [steps.Step(f"step {number}", one) for number, one in enumerate(work)]
     results = steps.run_steps(todo, tmp_path / "logs", tmp_path, strict)
     assert [one.status for one in results] == expected
     assert results[1].message == "sh ended with exit code 3."
     assert results[1].closing == ("why",)
-    assert steps.table(results)[-1] == ("2 passed, 2 failed" if strict else "2 passed, 1 failed")
+    log = (tmp_path / "logs" / "04-step-3.log").read_text()
+    assert log.startswith("before\nTraceback")
+    assert steps.table(results)[-1] == last
