@@ -155,6 +155,6 @@ def table(results: t.Sequence[Result]) -> list[str]:
         first, *more = closing or ("",)
         lines.append(f"{result.status:8}  {result.name:{width}}  {result.seconds:4.0f} s  {first}")
         lines.extend(f"{'':8}  {'':{width}}          {line}" for line in more)
-    sums = [counts(result) for result in results]
-    lines += ["", f"{sum(passed for passed, _ in sums)} passed, {sum(failed for _, failed in sums)} failed"]
+    passed, failed = (sum(numbers) for numbers in zip(*map(counts, results), strict=True))
+    lines += ["", f"{passed} passed, {failed} failed"]
     return lines
