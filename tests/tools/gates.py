@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import time
 import typing as t
@@ -63,7 +64,10 @@ def molecule(session: Session) -> None:
     folder = setup.CACHE / "molecule"
     folder.mkdir(parents=True, exist_ok=True)
     session.env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(folder)
-    session.run("molecule", "test", "--all")
+    session.env["NO_COLOR"] = "1"
+    output = session.run("molecule", "test", "--all")
+    executed = re.search(r"Molecule executed \d+ scenarios.*", output)
+    session.remark = executed[0] if executed else None
 
 
 def build_and_install(session: Session) -> None:

@@ -81,7 +81,8 @@ class Result(t.NamedTuple):
 
 def closing_lines(output: str) -> tuple[str, ...]:
     """The closing lines of all pytest runs in the output, else its last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("$ ")]
+    noise = ("$ ", "FATAL: Command ")  # what was run, not what came of it
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith(noise)]
     matches = [match[1] for match in map(PYTEST.match, lines) if match]
     return tuple(matches or lines[-1:])
 
