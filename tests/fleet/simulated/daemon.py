@@ -33,6 +33,7 @@ from .tree import host_tree
 
 REAP_SECONDS = 10.0
 REAP_STEP = 0.02
+WATCH_SECONDS = 1.0
 
 
 class Report:
@@ -70,7 +71,7 @@ def guard(directory: pathlib.Path, scenario_file: str, reach: str, owner: int | 
         _server(directory, scenario, reach, report)
     os.close(report.descriptor)
     try:
-        _wait([os.pidfd_open(server)] + ([] if owner_fd is None else [owner_fd]), lifetime)
+        _wait([os.pidfd_open(server)] + ([] if owner_fd is None else [owner_fd]), owner, lifetime)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _clean_up(directory, server)
@@ -88,11 +89,25 @@ def _detach(directory: pathlib.Path) -> None:
     (directory / "guard.pid").write_text(f"{os.getpid()}\n")
 
 
-def _wait(descriptors: list[int], lifetime: float) -> None:
+def _wait(descriptors: list[int], owner: int | None, lifetime: float) -> None:
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
-    poll.poll(int(lifetime * 1000))
+    end = time.monotonic() + lifetime
+    while (left := end - time.monotonic()) > 0:
+        if poll.poll(min(left, WATCH_SECONDS) * 1000) or (owner is not None and _doomed(owner)):
+            return
+
+
+def _doomed(owner: int) -> bool:
+    """Whether the owner was killed but cannot die: it hangs in this very fleet, which therefore has to go first."""
+    for path in pathlib.Path(f"/proc/{owner}/task").glob("*/status"):
+        with contextlib.suppress(OSError):
+            fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
+            pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+            if pending >> (signal.SIGKILL - 1) & 1:
+                return True
+    return False
 
 
 def _hang_up(directory: pathlib.Path) -> None:

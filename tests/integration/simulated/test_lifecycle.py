@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.simulated import __main__ as cli
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient, FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet, start, stop
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import one_host, read, type_dir
 
@@ -27,6 +27,9 @@ import sys, time
 from {PACKAGE}.fleet import simulated_fleet
 with simulated_fleet("small", reach=sys.argv[1]) as fleet:
     print(fleet.directory, flush=True)
+    if sys.argv[2] == "hang":
+        node = "class/mdev_bus/0000:d8:00.0/mdev_supported_types/hungdrv-a/migration_version"
+        (fleet.host("hv5").sysfs_root / node).read_bytes()
     time.sleep(600)
 """
 
@@ -58,9 +61,14 @@ def hang(fleet: Fleet) -> subprocess.Popen[bytes]:
     """A reader that nobody can kill."""
     path = type_dir(fleet, "hungdrv-a", parent="0000:d8:00.0", host="hv5") / "migration_version"
     child = subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not fleet.client("status")["hv5"]["stuck"]:
-        time.sleep(0.01)
+    wait_until_stuck(fleet.client)
     return child
+
+
+def wait_until_stuck(client: FleetClient) -> None:
+    """Until somebody hangs on hv5."""
+    while not client("status")["hv5"]["stuck"]:
+        time.sleep(0.01)
 
 
 def test_the_end_of_the_block_leaves_nothing_not_even_a_hung_reader() -> None:
@@ -74,14 +82,16 @@ def test_the_end_of_the_block_leaves_nothing_not_even_a_hung_reader() -> None:
 REACHES = ["in_place"] + (["namespace"] if os.geteuid() == 0 else [])
 
 
-@pytest.mark.parametrize("reach", REACHES)
-def test_kill_9_of_the_owner_leaves_nothing(reach: str) -> None:
+@pytest.mark.parametrize(("reach", "state"), [(reach, "idle") for reach in REACHES] + [("in_place", "hang")])
+def test_kill_9_of_the_owner_leaves_nothing(reach: str, state: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    words = [sys.executable, "-c", OWNER, reach]
+    words = [sys.executable, "-c", OWNER, reach, state]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as owner:
         line = owner.stdout.readline() if owner.stdout is not None else b""
         directory = pathlib.Path(line.decode().strip())
         assert (directory / "mnt/hv1/sys").exists()
+        if state == "hang":
+            wait_until_stuck(FleetClient(directory / "control.sock"))
         owner.kill()
     assert gone(directory)
 
