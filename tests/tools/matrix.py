@@ -52,7 +52,7 @@ def differences(pairings: Pairings, truth: t.Sequence[t.Mapping[str, t.Any]]) ->
         answer: t.Mapping[str, t.Any] = found.get(
             (known_sources[row["source"]], known_targets[row["target"]]), UNLISTED
         )
-        for key in ("verdict", "reason", "errno", "warnings"):
+        for key in ("verdict", "reason", "errno", "scope", "warnings"):
             if key in row and answer.get(key) != row[key]:
                 wrong.append(f"{row['source']} -> {row['target']}: {key} is {answer.get(key)}, not {row[key]}.")
     return wrong
