@@ -20,7 +20,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 import typing as t
 
@@ -201,15 +200,32 @@ def say(**line: t.Any) -> None:
     os.write(1, json.dumps(line).encode() + b"\n")
 
 
+class Orders:
+    """Lines from stdin. A buffered file would keep lines back that select() then does not see."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self.lines: list[bytes] = []
+
+    def take(self) -> bytes:
+        """The next line, waiting for it; raise EOFError when the server is gone."""
+        while not self.lines:
+            data = os.read(0, 65536)
+            if not data:
+                raise EOFError
+            *self.lines, self.rest = (self.rest + data).split(b"\n")
+        return self.lines.pop(0)
+
+
 def main() -> None:
     """Set up, then obey until stdin closes."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
-    lines = sys.stdin.buffer
-    host = Host(json.loads(lines.readline()))
+    orders = Orders()
+    host = Host(json.loads(orders.take()))
     signal.set_wakeup_fd(waker)
     try:
-        lines.readline()  # the network is there now
+        orders.take()  # an empty line: the network is there now
         host.set_up()
         for workload in host.config["workloads"]:
             host.hold(workload["name"], workload["command"], workload["paths"])
@@ -221,16 +237,16 @@ def main() -> None:
     _rename(["/sbin/init"])  # only now: the holders needed the room
     say(ready=True)
     while True:
+        while orders.lines:
+            host.obey(json.loads(orders.take()))
         readable, _, _ = select.select([0, wake], [], [])
         if wake in readable:
             os.read(wake, 4096)
             host.reap()
         if 0 in readable:
-            line = lines.readline()
-            if not line:
-                return
-            host.obey(json.loads(line))
+            host.obey(json.loads(orders.take()))
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(EOFError):
+        main()
