@@ -32,7 +32,7 @@ def command(*words: str) -> t.Callable[[Session], None]:
 
 
 def unit(session: Session) -> None:
-    session.run("pytest", "-q", "tests/unit")
+    session.run("pytest", "-q", "-n", "auto", "tests/unit")
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ LINT = (
     Step("ansible-lint production", command("ansible-lint", "--offline", "--nocolor")),
 )
 UNIT = Step("unit, property and import tests", unit)
-SIMULATED = Step("simulated fleet, in place", simulated)
+SIMULATED = Step("simulated fleet", simulated)
 SANITY = tuple(
     Step(f"ansible-test sanity, core {core.version}", functools.partial(ansible_test.sanity, core))
     for core in ansible_test.CORES
