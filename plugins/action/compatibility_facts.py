@@ -22,6 +22,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         result.update(self._execute_module(task_vars=task_vars))
+        # Every question is in its verdict; carrying them along a second time costs a large fleet seconds.
+        result.pop("invocation", None)
         latest = (result.get("ansible_facts") or {}).get(FACT)
         if latest is not None:
             earlier = ((task_vars or {}).get("ansible_facts") or {}).get(FACT)
