@@ -66,7 +66,7 @@ def _facts(host: str, chance: random.Random) -> dict[str, t.Any]:
     parents = [f"0000:{bus:02x}:00.0" for bus in range(0x3B, 0x3B + PARENTS)]
     types = [f"{DRIVER}-{number}" for number in range(474, 474 + TYPES)]
     evidence = {"boot_id": BOOT, "driver": DRIVER, "driver_version": f"550.{version}", "time": TIME}
-    devices = [_device(chance, chance.choice(parents), chance.choice(types), version) for _ in range(DEVICES)]
+    devices = [_device(chance, chance.choice(parents), chance.choice(types), version) for _time in range(DEVICES)]
     verdicts = [
         _verdict(parent, kind, None, f"{kind}-{asked:08x}", asked <= version, evidence)
         for parent in parents

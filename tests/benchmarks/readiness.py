@@ -10,7 +10,6 @@ A missed target is reported with where the seconds went; it never fails the run.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import pathlib
@@ -46,7 +45,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of ping, first and steady run (default: 3)")
     parser.add_argument("--forks", type=int, default=10, help="forks of all runs (default: 10)")
     arguments = parser.parse_args()
-    t.cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)  # shows progress through a pipe, too
+    t.cast("t.Any", sys.stdout).reconfigure(line_buffering=True)  # shows progress through a pipe, too
     try:
         with tempfile.TemporaryDirectory(prefix="vb-") as work:
             fleet_playbooks(arguments, pathlib.Path(work))

@@ -65,9 +65,9 @@ class FleetOperations(mfusepy.Operations):
         if path == "/":
             return self._stat(stat.S_IFDIR | 0o755, 0)
         node = self._find(path)[1]
-        if type(node) is Dir:
+        if isinstance(node, Dir):
             return self._stat(stat.S_IFDIR | node.mode, 0)
-        if type(node) is File:
+        if isinstance(node, File):
             return self._stat(stat.S_IFREG | node.mode, node.size)
         return self._stat(stat.S_IFLNK | 0o777, 0)
 
@@ -85,28 +85,28 @@ class FleetOperations(mfusepy.Operations):
         if path == "/":
             return dots + [(name, self._stat(stat.S_IFDIR | 0o755, 0), 0) for name in self.trees]
         tree, node = self._find(path)
-        if type(node) is not Dir:
+        if not isinstance(node, Dir):
             raise OSError(errno.ENOTDIR, "")
         inner = path.split("/", 2)[2:]
         return dots + [(name, self._kind(item), 0) for name, item in tree.listing(node, inner[0] if inner else "")]
 
     def _kind(self, node: Node) -> dict[str, int]:
-        if type(node) is Dir:
+        if isinstance(node, Dir):
             return self._stat(stat.S_IFDIR | 0o755, 0)
-        return self._stat(stat.S_IFLNK | 0o777 if type(node) is Link else stat.S_IFREG | 0o644, 0)
+        return self._stat(stat.S_IFLNK | 0o777 if isinstance(node, Link) else stat.S_IFREG | 0o644, 0)
 
     def opendir(self, path: str) -> int:
         """Directories such as /proc/<pid>/fd are not for everyone."""
         if path != "/":
             node = self._find(path)[1]
-            if type(node) is Dir and not node.mode & 0o005 and not self._privileged():
+            if isinstance(node, Dir) and not node.mode & 0o005 and not self._privileged():
                 raise OSError(errno.EACCES, "")
         return 0
 
     def readlink(self, path: str) -> str:
         """Where a link leads."""
         node = self._find(path)[1]
-        if type(node) is not Link:
+        if not isinstance(node, Link):
             raise OSError(errno.EINVAL, "")
         if node.private and not self._privileged():
             raise OSError(errno.EACCES, "")
@@ -118,7 +118,7 @@ class FleetOperations(mfusepy.Operations):
     def open(self, path: str, flags: int) -> int:
         """sysfs refuses what a file's mode does not have even to root (KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK)."""
         tree, node = self._find(path)
-        if type(node) is not File:
+        if not isinstance(node, File):
             raise OSError(errno.EISDIR, "")
         wanted = flags & ACCESS
         allowed = node.mode | (node.mode >> 6 & 0o7 if self._privileged() else 0)

@@ -239,7 +239,7 @@ def main() -> None:
     while True:
         while orders.lines:
             host.obey(json.loads(orders.take()))
-        readable, _, _ = select.select([0, wake], [], [])
+        readable = select.select([0, wake], [], [])[0]
         if wake in readable:
             os.read(wake, 4096)
             host.reap()

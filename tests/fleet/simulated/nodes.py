@@ -102,7 +102,7 @@ class Tree:
         generation = self.host.generation
         faults = self.host.faults
         for depth, part in enumerate(parts):
-            if type(node) is not Dir:
+            if not isinstance(node, Dir):
                 raise OSError(errno.ENOTDIR, "")
             child = node.children(generation).get(part)
             if child is None and self.links:

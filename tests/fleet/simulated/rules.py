@@ -62,10 +62,10 @@ def _accepts(rule: Rule, node: Node, text: bytes) -> bool:
 
 def _older_minor(text: bytes, own: bytes) -> bool:
     """Same head and major version, and a minor version that is not newer."""
-    head, _, version = text.rpartition(b"-")
-    own_head, _, own_version = own.rpartition(b"-")
-    major, _, minor = version.partition(b".")
-    own_major, _, own_minor = own_version.partition(b".")
+    head, _dash, version = text.rpartition(b"-")
+    own_head, _dash, own_version = own.rpartition(b"-")
+    major, _dot, minor = version.partition(b".")
+    own_major, _dot, own_minor = own_version.partition(b".")
     return (
         head == own_head
         and major == own_major

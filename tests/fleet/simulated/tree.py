@@ -29,7 +29,7 @@ def host_tree(host: HostState) -> Tree:
     root: dict[str, Node] = {"sys": Dir(shown.root), "proc": proc_tree(host)}
     links: dict[str, dict[str, Link]] = {}
     for path, target in host.spec.links.items():
-        directory, _, name = path.rpartition("/")
+        directory, _slash, name = path.rpartition("/")
         links.setdefault(f"sys/{directory}".rstrip("/"), {})[name] = Link(target)
     return Tree(host, folder(root), links)
 

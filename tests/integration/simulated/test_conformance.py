@@ -443,7 +443,7 @@ def test_capacity_models(
 def test_a_read_costs_little(fleet: Fleet) -> None:
     descriptor = os.open(type_dir(fleet) / "migration_version", os.O_RDONLY)
     samples = []
-    for _ in range(300):
+    for _time in range(300):
         start = time.perf_counter()
         os.pread(descriptor, 4096, 0)
         samples.append(time.perf_counter() - start)

@@ -133,20 +133,20 @@ def test_only_the_type_goes_when_the_mode_changes(fleet: Fleet) -> None:
 def test_a_half_created_device_lacks_its_type_for_a_while(fleet: Fleet) -> None:
     fleet.client.fault(HOST, f"devices/{UUID}/mdev_type", fault="R18", times=2)
     link = device_dir(fleet, UUID) / "mdev_type"
-    assert [seen(lambda: os.readlink(link)) for _ in range(3)][-1] == "../mdev_supported_types/lab-A1"
+    assert [seen(lambda: os.readlink(link)) for _time in range(3)][-1] == "../mdev_supported_types/lab-A1"
     assert fleet.client("faults", host=HOST)[0]["kind"] == "absent"
 
 
 def test_times_and_after_bound_a_fault(fleet: Fleet) -> None:
     fleet.client.fault(HOST, NODE, kind="errno", op="read", errno="EBUSY", after=1, times=2)
     path = type_dir(fleet) / "migration_version"
-    assert [seen(lambda: read(path)) for _ in range(4)] == [OWN + b"\n", "EBUSY", "EBUSY", OWN + b"\n"]
+    assert [seen(lambda: read(path)) for _time in range(4)] == [OWN + b"\n", "EBUSY", "EBUSY", OWN + b"\n"]
 
 
 def test_remove_may_say_eagain_twice(fleet: Fleet) -> None:
     fleet.client.fault(HOST, f"devices/{UUID}/remove", fault="C12")
     path = device_dir(fleet, UUID) / "remove"
-    assert [seen(lambda: write(path, b"1")) for _ in range(3)] == ["EAGAIN", "EAGAIN", 1]
+    assert [seen(lambda: write(path, b"1")) for _time in range(3)] == ["EAGAIN", "EAGAIN", 1]
 
 
 def test_an_attribute_write_may_fail_after_create(fleet: Fleet) -> None:
@@ -223,7 +223,7 @@ def test_a_hung_access_survives_sigkill_until_it_is_released(fleet: Fleet, node:
 def test_many_hung_readers_do_not_stop_the_fleet(fleet: Fleet) -> None:
     fleet.client.fault(HOST, NODE, fault="R8")
     path = type_dir(fleet) / "migration_version"
-    children = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL) for _ in range(40)]
+    children = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL) for _time in range(40)]
     assert until(lambda: fleet.client("faults", host=HOST)[0]["stuck"] == 40)
     assert read(type_dir(fleet, "lab-A2") / "migration_version")
     fleet.client.clear()

@@ -47,7 +47,8 @@ def run(host: t.Any, capsys: pytest.CaptureFixture[str]) -> Runner:
 def test_vfio_facts_returns_one_fact_and_nothing_else(run: Runner) -> None:
     code, result = run(vfio_facts)
     assert code == 0
-    assert sorted(result) == ["ansible_facts", "changed", "invocation"]
+    # Up to core 2.20 the parameters come along.
+    assert sorted(set(result) - {"invocation"}) == ["ansible_facts", "changed"]
     assert result["changed"] is False
     assert list(result["ansible_facts"]) == ["vfio_migration"]
     assert result["ansible_facts"]["vfio_migration"]["parents"][0]["types"][0]["migration_version"]["value"] == STRING
@@ -57,7 +58,8 @@ def test_vfio_facts_returns_one_fact_and_nothing_else(run: Runner) -> None:
 def test_compatibility_facts_returns_one_fact_and_nothing_else(run: Runner) -> None:
     code, result = run(compatibility_facts, requests=[REQUEST])
     assert code == 0
-    assert sorted(result) == ["ansible_facts", "changed", "invocation"]
+    # Up to core 2.20 the parameters come along.
+    assert sorted(set(result) - {"invocation"}) == ["ansible_facts", "changed"]
     assert list(result["ansible_facts"]) == ["vfio_migration_verdicts"]
     assert [verdict["verdict"] for verdict in result["ansible_facts"]["vfio_migration_verdicts"]["verdicts"]] == [
         "compatible"

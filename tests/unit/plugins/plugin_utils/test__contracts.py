@@ -150,7 +150,7 @@ def test_subclasses_as_ansible_core_hands_them_out_pass() -> None:
 def test_all_errors_are_collected_but_not_without_end() -> None:
     snapshot = facts()["vfio_migration"]
     parent = snapshot["parents"][0]
-    snapshot["parents"] = [copy.deepcopy(parent) | {"address": 1, "driver": 2} for _ in range(50)]
+    snapshot["parents"] = [copy.deepcopy(parent) | {"address": 1, "driver": 2} for _time in range(50)]
     errors = _contracts.check(_model.Snapshot, snapshot, "hosts.hv1")
     assert errors[:2] == [
         "hosts.hv1.parents[0].address must be a string, not int",
