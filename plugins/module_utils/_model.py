@@ -329,3 +329,92 @@ class Pairings(t.TypedDict):
     targets: t.List[TargetClass]
     pairings: t.List[Pairing]
     findings: t.List[Finding]
+
+
+class DeviceAttribute(t.TypedDict):
+    """One attribute to write below a new instance, ``assign_adapter`` = ``5``; the order of a list of them matters."""
+
+    name: str
+    """Path below the device's directory, as mdevctl takes it."""
+    value: str
+
+
+class PlanDevice(t.TypedDict):
+    """One device of a move: what it is on the source, and what has to be on the target."""
+
+    source: Name
+    """Id of the device on the source host."""
+    source_type: t.Optional[Name]
+    vendor: str
+    type_string: t.Optional[str]
+    """The string of the source's type node, to ask the target's type node again; null when it has none."""
+    device_string: t.Optional[str]
+    """The string of the source's device node, for the new instance's own node; null when it has none."""
+    parent: Name
+    """Parent on the target host."""
+    type: Name
+    """mdev type on the target host."""
+    uuid: Name
+    """UUID of the instance on the target; the source's own under policy ``same``."""
+    attributes: t.List[DeviceAttribute]
+
+
+class Move(t.TypedDict):
+    """One workload, all of its devices, from one host to another."""
+
+    workload: str
+    name: t.Optional[str]
+    source: str
+    target: str
+    wave: int
+    """1 is the first."""
+    devices: t.List[PlanDevice]
+
+
+class Stuck(t.TypedDict):
+    """A workload that cannot move, and why."""
+
+    workload: str
+    name: t.Optional[str]
+    host: str
+    reason: str
+    detail: str
+
+
+class Plan(t.TypedDict):
+    """Who goes where, in which order. A file that a person reviews, and may write by hand."""
+
+    schema_version: int
+    id: Name
+    """Names the plan in ledgers; letters, digits, dot, dash and underscore."""
+    created: Timestamp
+    uuid_policy: t.Literal["new", "same"]
+    persist: bool
+    partial: bool
+    """True when a host of the inventory could not be taken into account."""
+    moves: t.List[Move]
+    stuck: t.List[Stuck]
+
+
+class LedgerEntry(t.TypedDict):
+    """One instance that the collection made, or is about to make or to remove."""
+
+    uuid: Name
+    parent: Name
+    type: Name
+    plan: str
+    workload: str
+    state: t.Literal["creating", "created", "removing"]
+    """Written before the step it names is begun; ``created`` after everything about the instance was verified."""
+    persist: bool
+    reused: bool
+    """True for a free instance that was found and taken; it is given back, never removed."""
+    boot_id: t.Optional[str]
+    time: Timestamp
+
+
+class Ledger(t.TypedDict):
+    """What the collection has on this host; only this is ever taken back."""
+
+    schema_version: int
+    entries: t.List[LedgerEntry]
