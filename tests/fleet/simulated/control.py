@@ -20,6 +20,7 @@ import typing as t
 from ._reader import ScenarioError
 from .driver import HostState
 from .faults import parse_fault
+from .scenario import Workload, parse_delays, parse_workload
 
 Command = t.Callable[..., t.Any]
 
@@ -124,13 +125,31 @@ class Commands:
         state.reboot()
         return state.boot_id
 
+    def unregister(self, host: str, parent: str) -> None:
+        """Unload a parent's mdev driver: no types, no instances."""
+        self._host(host).unregister(parent)
+
+    def set_delays(self, host: str, parent: str, **delays: float) -> None:
+        """How long things take on a parent from now on; what is not named stays."""
+        state = self._host(host).parent(parent)
+        state.delays = parse_delays(delays, state.delays)
+
+    def start_workload(self, host: str, workload: dict[str, t.Any]) -> int:
+        """Start a process that holds devices, as the scenario would write it; return its pid below ``proc``."""
+        return started(self._host(host), workload).pid
+
     def stop_workload(self, host: str, name: str) -> None:
-        """End a VM: its devices are no longer in use."""
-        state = self._host(host)
-        with state.lock:
-            if state.workloads.pop(name, None) is None:
-                raise FleetError(f"{host} has no workload {name!r}")
-            state.generation += 1
+        """End a process: its devices are no longer in use."""
+        self._host(host).stop_workload(name)
+
+
+def started(state: HostState, data: dict[str, t.Any]) -> Workload:
+    """Let a workload of plain data hold its devices."""
+    with state.lock:
+        free = max([2000, *(item.pid for item in state.workloads.values())]) + 1
+        workload = parse_workload(data, free)
+        state.start_workload(workload)
+    return workload
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The kernel's side of one host: parents, instances, VFs, holders, with the errnos of a real kernel.
 
-No file system here: tree.py shows this state as sysfs. Errnos are those of drivers/vfio/mdev/mdev_core.c.
+No file system here: tree.py shows this state as sysfs, uevents.py tells what happens to it. Errnos and the order of
+steps are those of drivers/vfio/mdev/mdev_core.c.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import dataclasses
 import errno
 import re
 import threading
+import time
 import typing as t
 
 from . import rules
 from .faults import Fault, Faults
-from .scenario import Capacity, Host, MdevType, Parent, Rule, Vf, Workload, boot_id
+from .scenario import Capacity, Delays, Host, MdevType, Parent, Rule, Vf, Workload, boot_id
 
 UUID_LENGTH = 36
 KERNEL_UUID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -43,6 +45,7 @@ class ParentState:
     spec: Parent
     alive: bool = True
     registered: bool = True
+    delays: Delays = dataclasses.field(default_factory=Delays)
     types: dict[str, MdevType] = dataclasses.field(default_factory=dict)
     used: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
@@ -59,6 +62,13 @@ class DeviceState:
     attributes: dict[str, bytes]
     alive: bool = True
     going: bool = False
+    bound: bool = False
+    """Its driver is done with it: only now are the driver's files and links there."""
+
+
+Subject = t.Union[ParentState, DeviceState]
+Listener = t.Callable[[str, Subject], None]
+"""Hears ``add``, ``bind``, ``unbind`` and ``remove``, and of parents also ``registered`` and ``unregistered``."""
 
 
 class HostState:
@@ -66,6 +76,8 @@ class HostState:
 
     def __init__(self, spec: Host) -> None:
         self.spec = spec
+        release = spec.kernel.split(".")
+        self.kernel = (int(release[0]), int(release[1])) if len(release) > 1 else (6, 12)
         self.lock = threading.RLock()
         self.generation = 1
         self.boots = 0
@@ -78,20 +90,27 @@ class HostState:
         self.devices: dict[str, DeviceState] = {}
         self.workloads: dict[str, Workload] = {}
         self.holders: dict[str, int] = {}
-        self.on_group: t.Callable[[int, str, bool], None] = lambda _group, _cdev, _there: None
+        self.tell: Listener = lambda _happening, _subject: None
+        self._making: dict[str, DeviceState] = {}
         self._next_group = FIRST_GROUP
         self._start()
 
     def _start(self) -> None:
         for parent in self.spec.parents:
             types = {item.id: item for item in parent.types}
-            self.parents[parent.address] = ParentState(parent, registered=parent.registered, types=types)
+            self.parents[parent.address] = ParentState(
+                parent, registered=parent.registered, delays=parent.delays, types=types
+            )
             self.versions.setdefault(parent.driver, parent.driver_version)
         for vf in self.spec.vfs:
             self.versions.setdefault(vf.driver, vf.driver_version)
-            self._add(DeviceState(vf.address, None, None, vf, self._group(), {}))
+            self.devices[vf.address] = DeviceState(vf.address, None, None, vf, self._group(), {}, bound=True)
         for mdev in self.spec.mdevs:
-            self._make(self.parents[mdev.parent], self.parents[mdev.parent].types[mdev.type], mdev.uuid)
+            parent_state = self.parents[mdev.parent]
+            device = self._new(parent_state, parent_state.types[mdev.type], mdev.uuid)
+            parent_state.used[mdev.type] += 1
+            device.bound = True
+            self.devices[device.id] = device
         for workload in self.spec.workloads:
             self.workloads[workload.name] = workload
 
@@ -104,31 +123,68 @@ class HostState:
     # ------------------------------------------------ create and remove
 
     def create(self, parent: ParentState, mdev_type: MdevType, data: bytes, fault: Fault | None = None) -> None:
-        """A write to ``create``; raise OSError as the kernel would."""
-        if len(data) not in {UUID_LENGTH, UUID_LENGTH + 1} or not KERNEL_UUID.fullmatch(data[:UUID_LENGTH]):
-            raise OSError(errno.EINVAL, "")
-        uuid = data[:UUID_LENGTH].decode().lower()
+        """A write to ``create``; raise OSError as the kernel would. All of it happens within the write."""
+        device = self._reserve(parent, mdev_type, _uuid(data))
+        if fault is not None and not fault.spec.made:
+            self._give_back(device)
+            return
+        time.sleep(parent.delays.create)
+        self._appear(device)
+        time.sleep(parent.delays.bind)
+        self._bind(device)
+        if fault is not None:
+            raise OSError(fault.spec.error, "")
+
+    def fail_create(self, parent: ParentState, mdev_type: MdevType, data: bytes) -> None:
+        """Nothing is made, but as with a driver whose probe fails the device came and went."""
+        device = self._new(parent, mdev_type, _uuid(data))
+        with self.lock:
+            if device.id in self.devices:
+                raise OSError(errno.EEXIST, "")
+            for happening in ("add", "remove"):
+                self.tell(happening, device)
+
+    def _reserve(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> DeviceState:
+        """Take UUID and room before the device can be seen, as the mdev core does."""
         with self.lock:
             if not parent.alive or not parent.registered:
                 raise OSError(errno.ENODEV, "")
-            if uuid in self.devices:
+            if uuid in self.devices or uuid in self._making:
                 raise OSError(errno.EEXIST, "")
             if self.available(parent, mdev_type) <= 0:
+                if parent.spec.capacity.model != "unknown":  # the core's own counter refuses before it adds a device
+                    self.fail_create(parent, mdev_type, uuid.encode())
                 raise OSError(parent.spec.capacity.full, "")
-            if fault is None or fault.spec.made:
-                self._make(parent, mdev_type, uuid)
-        if fault is not None and fault.spec.made:
-            raise OSError(fault.spec.error, "")
+            device = self._making[uuid] = self._new(parent, mdev_type, uuid)
+            parent.used[mdev_type.id] += 1
+            return device
 
-    def _make(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> None:
+    def _give_back(self, device: DeviceState) -> None:
+        with self.lock:
+            self._making.pop(device.id, None)
+            if device.parent is not None and device.type is not None:
+                device.parent.used[device.type.id] -= 1
+
+    def _appear(self, device: DeviceState) -> None:
+        with self.lock:
+            if device.parent is None or not device.parent.alive or not device.parent.registered:
+                self._give_back(device)
+                raise OSError(errno.ENODEV, "")
+            self.devices[device.id] = self._making.pop(device.id)
+            self.generation += 1
+            self.tell("add", device)
+
+    def _bind(self, device: DeviceState) -> None:
+        with self.lock:
+            if not device.alive:
+                raise OSError(errno.ENODEV, "")
+            device.bound = True
+            self.generation += 1
+            self.tell("bind", device)
+
+    def _new(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> DeviceState:
         attributes = {name: value.encode() for name, value in mdev_type.attributes.items()}
-        parent.used[mdev_type.id] += 1
-        self._add(DeviceState(uuid, parent, mdev_type, None, self._group(), attributes))
-
-    def _add(self, device: DeviceState) -> None:
-        self.devices[device.id] = device
-        self.generation += 1
-        self.on_group(device.group, self.cdev(device), True)
+        return DeviceState(uuid, parent, mdev_type, None, self._group(), attributes)
 
     def _group(self) -> int:
         self._next_group += 1
@@ -147,11 +203,13 @@ class HostState:
         if not wanted:
             return
         with self.lock:
-            if device.going:
+            if device.going or not device.bound:
                 raise OSError(errno.EAGAIN, "")
             device.going = True
         while self.holder(device.id) is not None and device.alive:
-            threading.Event().wait(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
+        if device.parent is not None:
+            time.sleep(device.parent.delays.remove)
         self.drop(device)
 
     def drop(self, device: DeviceState) -> None:
@@ -159,11 +217,13 @@ class HostState:
         with self.lock:
             if self.devices.pop(device.id, None) is None:
                 return
-            device.alive = False
-            self.generation += 1
             if device.parent is not None and device.type is not None:
                 device.parent.used[device.type.id] -= 1
-        self.on_group(device.group, self.cdev(device), False)
+            was_bound, device.alive, device.bound = device.bound, False, False
+            self.generation += 1
+            if was_bound:
+                self.tell("unbind", device)
+            self.tell("remove", device)
 
     # ------------------------------------------------ migration_version
 
@@ -209,6 +269,22 @@ class HostState:
                 return workload
         return None
 
+    def start_workload(self, workload: Workload) -> None:
+        """Let a process hold devices; one of the same name lets go of what it held."""
+        with self.lock:
+            unknown = [name for name in workload.devices if name not in self.devices]
+            if unknown:
+                raise KeyError(f"{self.spec.name} has no device {', '.join(unknown)}; it has {', '.join(self.devices)}")
+            self.workloads[workload.name] = workload
+            self.generation += 1
+
+    def stop_workload(self, name: str) -> None:
+        """End a process: its devices are no longer in use."""
+        with self.lock:
+            if self.workloads.pop(name, None) is None:
+                raise KeyError(f"{self.spec.name} has no workload {name!r}; it has {', '.join(self.workloads)}")
+            self.generation += 1
+
     # ------------------------------------------------ what an operator or a fault does to the host
 
     def plug(self, address: str) -> None:
@@ -218,19 +294,35 @@ class HostState:
             fresh = {item.id: item for item in parent.spec.types}
             if parent.alive:
                 parent.registered, parent.types = True, fresh
-            else:
-                self.parents[address] = ParentState(parent.spec, types=fresh)
+                self.generation += 1
+                self.tell("registered", parent)
+                return
+            parent = self.parents[address] = ParentState(parent.spec, delays=parent.delays, types=fresh)
             self.generation += 1
+            for happening in ("add", "registered", "bind"):
+                self.tell(happening, parent)
+
+    def unregister(self, address: str) -> None:
+        """Take a parent's types away with all its instances, as when its driver is unloaded."""
+        with self.lock:
+            parent = self.parent(address)
+            was_registered, parent.registered = parent.registered, False
+            for device in [device for device in self.devices.values() if device.parent is parent]:
+                self.drop(device)
+            self.generation += 1
+            if was_registered:
+                self.tell("unregistered", parent)
 
     def unplug(self, address: str) -> None:
         """Take a parent away with all its instances."""
         with self.lock:
             parent = self.parent(address)
-            parent.alive = parent.registered = False
+            was_alive = parent.alive
+            self.unregister(address)
+            parent.alive = False
             self.generation += 1
-            gone = [device for device in self.devices.values() if device.parent is parent]
-        for device in gone:
-            self.drop(device)
+            for happening in ("unbind", "remove") if was_alive else ():
+                self.tell(happening, parent)
 
     def remove_type(self, address: str, type_id: str) -> None:
         """Take a type away (driver or mode change)."""
@@ -291,6 +383,13 @@ class HostState:
         if found is None:
             found = self.counters.setdefault(node, Counters())
         return found
+
+
+def _uuid(data: bytes) -> str:
+    """What was written to ``create``; whatever follows the UUID is not looked at."""
+    if len(data) not in {UUID_LENGTH, UUID_LENGTH + 1} or not KERNEL_UUID.fullmatch(data[:UUID_LENGTH]):
+        raise OSError(errno.EINVAL, "")
+    return data[:UUID_LENGTH].decode().lower()
 
 
 def _available(capacity: Capacity, parent: ParentState, mdev_type: MdevType) -> int:

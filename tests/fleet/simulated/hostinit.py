@@ -4,12 +4,13 @@
 """Process 1 of a namespace host, run as a script with the standard library only.
 
 It is started inside fresh network, mount, process and UTS namespaces, makes the host look like one, starts sshd and the
-processes that hold devices, then follows orders (JSON lines on stdin) and reports (JSON lines on stdout). When the
-fleet's server ends, stdin closes and the kernel kills everything that is in here.
+processes that hold devices, then follows orders (JSON lines on stdin) and reports (JSON lines on stdout). It is the
+host's udevd, too. When the fleet's server ends, stdin closes and the kernel kills everything that is in here.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import json
@@ -19,6 +20,7 @@ import select
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import time
 import typing as t
@@ -26,6 +28,10 @@ import typing as t
 MS_BIND, MS_REC = 4096, 16384
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_ARG_END = 15, 35, 9
 VFIO_MAJOR = 511
+NETLINK_KOBJECT_UEVENT = 15
+KERNEL, UDEV_GROUP = (0, 0), (0, 2)
+NETLINK_HEADER = struct.Struct("=IHHII")
+NLMSG_MIN_TYPE, NLM_F_REQUEST = 16, 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PADDING = "x" * 8192
 """Room in this process's command line; a holder writes its own over its copy of it."""
@@ -41,6 +47,48 @@ def mount(source: str, target: str | pathlib.Path, kind: str = "", flags: int = 
         raise OSError(number, f"{os.strerror(number)} when mounting {source or kind} on {target}")
 
 
+class Udev:
+    """Says what the kernel would say, then, as udevd, keeps the database, tells its listeners and runs a rule."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT)
+        self.socket.bind((0, 0))
+        self.late: collections.deque[tuple[float, dict[str, t.Any]]] = collections.deque()
+
+    def take(self, order: dict[str, t.Any]) -> None:
+        """One uevent. A message to the kernel goes to the kernel's listeners of this network namespace."""
+        message = order["kernel"].encode()
+        header = NETLINK_HEADER.pack(NETLINK_HEADER.size + len(message), NLMSG_MIN_TYPE, NLM_F_REQUEST, 0, 0)
+        self.socket.sendto(header + message, KERNEL)
+        self.late.append((time.monotonic() + order["delay"], order))
+
+    def work(self) -> float | None:
+        """Handle what is due, one after the other; return the seconds until the next."""
+        while self.late:
+            due, order = self.late[0]
+            wait = due - time.monotonic()
+            if wait > 0:
+                return wait
+            self.late.popleft()
+            self._handle(order)
+        return None
+
+    def _handle(self, order: dict[str, t.Any]) -> None:
+        if order["entry"] is not None:
+            entry = pathlib.Path("/run/udev/data", order["entry"])
+            if order["gone"]:
+                entry.unlink(missing_ok=True)
+            else:
+                entry.write_text("I:1000000\n")
+        with contextlib.suppress(ConnectionRefusedError):  # nobody listens
+            self.socket.sendto(order["udev"].encode("latin-1"), UDEV_GROUP)
+        parent = order["registered"]
+        if parent is not None and pathlib.Path("/etc/mdevctl.d", parent).is_dir():
+            # 60-mdevctl.rules of the package mdevctl: what is defined with --auto comes back.
+            with contextlib.suppress(FileNotFoundError):
+                subprocess.Popen(["mdevctl", "start-parent-mdevs", parent], stdin=subprocess.DEVNULL, stdout=2)
+
+
 class Host:
     """One host from the inside."""
 
@@ -48,6 +96,7 @@ class Host:
         self.config = config
         self.directory = pathlib.Path(config["directory"])
         self.holders: dict[int, str] = {}
+        self.udev: Udev | None = None
         self.sshd: subprocess.Popen[bytes] | None = None
 
     # ------------------------------------------------ look like a host
@@ -67,6 +116,7 @@ class Host:
         self._udev_database()
         self._unlock_root()
         self._network()
+        self.udev = Udev()
 
     def _private(self, path: str) -> None:
         """What a playbook changes below ``path`` stays in this host and ends with it."""
@@ -108,7 +158,8 @@ class Host:
                 os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(VFIO_MAJOR, minor))
 
     def _udev_database(self) -> None:
-        """Hardware names: what udev's hwdb rule would have stored."""
+        """Hardware names: what udev's hwdb rule would have stored; and a sign that udevd runs, for libudev."""
+        pathlib.Path("/run/udev/control").touch()
         for ident, properties in self.config["hardware"].items():
             lines = ["I:1000000"] + [f"E:{key}={value}" for key, value in properties.items()]
             pathlib.Path("/run/udev/data", ident).write_text("\n".join(lines) + "\n")
@@ -139,38 +190,62 @@ class Host:
             time.sleep(0.005)
 
     def hold(self, name: str, command: list[str], paths: list[str]) -> None:
-        """Start a process that holds ``paths`` open under another command line."""
+        """Start a process that holds ``paths`` open under another command line, in place of one of that name."""
+        self.stop(name)
+        waiter, ready = os.pipe()
         pid = os.fork()
         if pid:
             self.holders[pid] = name
+            os.close(ready)
+            os.read(waiter, 1)  # ends when the process holds its files
+            os.close(waiter)
             return
         try:
+            signal.set_wakeup_fd(-1)
+            os.dup2(ready, 63)
             for number in range(3):
                 os.dup2(os.open("/dev/null", os.O_RDWR), number)
-            os.closerange(3, 64)
+            os.closerange(3, 63)
             for path in paths:
                 # O_PATH: no driver stands behind the node, and /proc/<pid>/fd shows the same.
                 os.open(path, os.O_PATH)
             _rename(command)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(63)
             signal.pause()
         finally:
             os._exit(0)
+
+    def stop(self, name: str) -> None:
+        """End a holder; back when it is dead."""
+        for pid in [pid for pid, its in self.holders.items() if its == name]:
+            del self.holders[pid]
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def reboot(self) -> None:
+        """Nothing but sshd lives on."""
+        keep = {os.getpid(), self.sshd.pid if self.sshd is not None else 0}
+        for item in pathlib.Path("/proc").iterdir():
+            if item.name.isdigit() and int(item.name) not in keep:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(item.name), signal.SIGKILL)
 
     def obey(self, order: dict[str, t.Any]) -> None:
         """One order of the server."""
         if order["do"] == "group":
             self.group(order["group"], order["cdev"], there=order["there"])
+        elif order["do"] == "uevent" and self.udev is not None:
+            self.udev.take(order)
+            self.udev.work()
+        elif order["do"] == "hold":
+            self.hold(order["name"], order["command"], order["paths"])
         elif order["do"] == "stop":
-            for pid, name in self.holders.items():
-                if name == order["name"]:
-                    os.kill(pid, signal.SIGKILL)
+            self.stop(order["name"])
         elif order["do"] == "reboot":
-            keep = {os.getpid(), self.sshd.pid if self.sshd is not None else 0}
-            for item in pathlib.Path("/proc").iterdir():
-                if item.name.isdigit() and int(item.name) not in keep:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(item.name), signal.SIGKILL)
+            self.reboot()
+        if "number" in order:
+            say(done=order["number"])
 
     def reap(self) -> None:
         """Bury the dead; tell the server when a holder is among them."""
@@ -239,7 +314,8 @@ def main() -> None:
     while True:
         while orders.lines:
             host.obey(json.loads(orders.take()))
-        readable = select.select([0, wake], [], [])[0]
+        timeout = host.udev.work() if host.udev is not None else None
+        readable = select.select([0, wake], [], [], timeout)[0]
         if wake in readable:
             os.read(wake, 4096)
             host.reap()

@@ -35,6 +35,7 @@ def host_vars(mount: pathlib.Path, host: str) -> dict[str, t.Any]:
     """Inventory variables of one host in place."""
     return {
         "ansible_connection": "local",
+        "ansible_become": False,  # the user who started the fleet plays root
         "ansible_python_interpreter": sys.executable,
         "vfio_migration_sysfs_root": str(mount / host / "sys"),
         "vfio_migration_proc_root": str(mount / host / "proc"),

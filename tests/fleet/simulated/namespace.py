@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import ipaddress
+import itertools
 import json
 import os
 import pathlib
@@ -22,16 +23,18 @@ import threading
 import time
 import typing as t
 
-from . import _linux, inventory
-from .driver import HostState
+from . import _linux, inventory, uevents
+from .control import FleetError, started
+from .driver import DeviceState, HostState, Listener, ParentState, Subject
 from .hostinit import PADDING
 from .procfs import command_line, handles
-from .scenario import Pci
+from .scenario import Pci, Workload
 
 CLONE_NEWNET = 0x40000000
 NETWORK = ipaddress.ip_network("10.99.0.0/16")
 PROGRAMS = {"ip": "iproute2", "sshd": "openssh-server", "ssh": "openssh-client", "nsenter": "util-linux"}
 START_SECONDS = 60.0
+ANSWER_SECONDS = 20.0
 PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 HERE = pathlib.Path(__file__).parent
 SSHD_CONFIG = """\
@@ -96,6 +99,9 @@ class NamespaceHost:
         self.directory.mkdir(parents=True)
         self.sysfs = mount / self.name / "sys"
         self.process: subprocess.Popen[bytes] | None = None
+        self.seqnums = itertools.count(1000)
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, threading.Event] = {}
         self.write_boot_id()
 
     def write_boot_id(self) -> None:
@@ -126,17 +132,31 @@ class NamespaceHost:
             "sshd": shutil.which("sshd", path=PATH),
             "groups": [[item.group, state.cdev(item)] for item in state.devices.values()],
             "hardware": _hardware(state),
-            "workloads": [
-                {"name": item.name, "command": command_line(state, item), "paths": handles(state, item)}
-                for item in state.workloads.values()
-            ],
+            "workloads": [self.holder(item) for item in state.workloads.values()],
         }
+
+    def holder(self, workload: Workload) -> dict[str, t.Any]:
+        """What its process 1 has to know of a process that holds devices."""
+        state = self.state
+        return {"name": workload.name, "command": command_line(state, workload), "paths": handles(state, workload)}
 
     def order(self, line: dict[str, t.Any] | None = None) -> None:
         """Send one order (or an empty line) to its process 1."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.write((json.dumps(line) if line else "").encode() + b"\n")
             self.process.stdin.flush()
+
+    def ask(self, do: str, **order: t.Any) -> None:
+        """Send an order and wait until it is done."""
+        number, done = next(self._numbers), threading.Event()
+        self._asked[number] = done
+        self.order({"do": do, "number": number, **order})
+        if not done.wait(ANSWER_SECONDS):
+            raise FleetError(f"{self.name} did not {do} within {ANSWER_SECONDS:.0f} seconds")
+
+    def answered(self, number: int) -> None:
+        """An order was done."""
+        self._asked.pop(number).set()
 
     def pid(self) -> int:
         """Its process 1 as seen from outside."""
@@ -157,17 +177,29 @@ class NamespaceHosts:
 
     def commands(self) -> dict[str, t.Callable[..., t.Any]]:
         """Control commands that reach into the namespaces."""
-        return {"host_pid": lambda host: self.hosts[host].pid(), "reboot": self._reboot, "stop_workload": self._stop}
+        return {
+            "host_pid": lambda host: self.hosts[host].pid(),
+            "reboot": self._reboot,
+            "start_workload": self._start,
+            "stop_workload": self._stop,
+        }
 
     def _reboot(self, host: str) -> str:
         space = self.hosts[host]
+        space.ask("reboot")  # first: nobody sees the devices go, and what udev starts afterwards lives on
         space.state.reboot()
         space.write_boot_id()
-        space.order({"do": "reboot"})
         return space.state.boot_id
 
+    def _start(self, host: str, workload: dict[str, t.Any]) -> None:
+        space = self.hosts[host]
+        space.ask("hold", **space.holder(started(space.state, workload)))
+
     def _stop(self, host: str, name: str) -> None:
-        self.hosts[host].order({"do": "stop", "name": name})
+        space = self.hosts[host]
+        if name in space.state.workloads:
+            space.ask("stop", name=name)
+        space.state.stop_workload(name)
 
     # ------------------------------------------------ start
 
@@ -223,7 +255,7 @@ class NamespaceHosts:
         subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode() + b"\n", check=True, env={"PATH": PATH})
         for host in self.hosts.values():
             host.order()
-            host.state.on_group = _forward(host)
+            host.state.tell = _listener(host)
 
     def _follow(self, network: str, report: t.Callable[..., None]) -> None:
         selector = selectors.DefaultSelector()
@@ -248,6 +280,8 @@ class NamespaceHosts:
     def _heard(host: NamespaceHost, line: dict[str, t.Any], waiting: set[str]) -> bool:
         if "error" in line:
             raise OSError(line["error"])
+        if "done" in line:
+            host.answered(line["done"])
         if "ended" in line:
             with host.state.lock:
                 host.state.workloads.pop(line["ended"], None)
@@ -271,11 +305,35 @@ class NamespaceHosts:
         inventory.write(self.directory, hosts, variables)
 
 
-def _forward(host: NamespaceHost) -> t.Callable[[int, str, bool], None]:
-    def on_group(group: int, cdev: str, there: bool) -> None:
-        host.order({"do": "group", "group": group, "cdev": cdev, "there": there})
+def _listener(host: NamespaceHost) -> Listener:
+    """Makes and removes device nodes and says uevents inside the host, in the order in which things happen."""
 
-    return on_group
+    def tell(happening: str, subject: Subject) -> None:
+        parent: ParentState | None
+        if isinstance(subject, DeviceState):
+            parent = subject.parent
+            if happening in {"bind", "unbind"}:
+                cdev = host.state.cdev(subject)
+                host.order({"do": "group", "group": subject.group, "cdev": cdev, "there": happening == "bind"})
+        else:
+            parent = subject
+        for event in uevents.uevents(host.state, happening, subject):
+            host.order(_uevent(event, next(host.seqnums), parent.delays.udev if parent is not None else 0.0))
+
+    return tell
+
+
+def _uevent(event: uevents.Uevent, seqnum: int, delay: float) -> dict[str, t.Any]:
+    registered = event.variables.get("MDEV_STATE") == "registered"
+    return {
+        "do": "uevent",
+        "kernel": uevents.kernel_message(event).decode(),
+        "udev": uevents.udev_message(event, seqnum, time.monotonic_ns() // 1000).decode("latin-1"),
+        "delay": delay,
+        "entry": uevents.database_name(event),
+        "gone": event.action == "remove",
+        "registered": event.devpath.rpartition("/")[2] if registered else None,
+    }
 
 
 def _until_unshared(pid: int) -> None:
@@ -295,4 +353,5 @@ def _hardware(state: HostState) -> dict[str, dict[str, str]]:
     for address, pci in items + [(item.address, item.pci) for item in state.spec.vfs]:
         names = {"ID_VENDOR_FROM_DATABASE": pci.hardware_vendor, "ID_MODEL_FROM_DATABASE": pci.hardware_model}
         found[f"+pci:{address}"] = {key: value for key, value in names.items() if value is not None}
+    found.update({f"+mdev:{item.id}": {} for item in state.devices.values() if item.parent is not None})
     return found

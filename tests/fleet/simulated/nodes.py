@@ -34,7 +34,7 @@ class Link:
 class File:
     """An attribute; ``id`` is its name for faults and counters."""
 
-    __slots__ = ("gone", "id", "mode", "show", "size", "store")
+    __slots__ = ("failed", "gone", "id", "mode", "show", "size", "store")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class File:
         ident: str = "",
         gone: t.Callable[[], bool] | None = None,
         size: int = PAGE_SIZE,
+        failed: t.Callable[[bytes], None] | None = None,
     ) -> None:
         self.mode = mode
         self.show = show
@@ -51,6 +52,7 @@ class File:
         self.id = ident
         self.gone = gone
         self.size = size
+        self.failed = failed
 
 
 class Dir:
@@ -144,7 +146,12 @@ class Tree:
         host, fault, counter = self.host, None, self.host.counter(file.id)
         counter.writes += 1
         if host.faults.active:
-            fault = host.faults.strike(file.id, "write")
+            try:
+                fault = host.faults.strike(file.id, "write")
+            except OSError:
+                if file.failed is not None:
+                    file.failed(data)
+                raise
         if fault is not None and fault.spec.kind == "trigger":
             host.trigger(fault, file.id)
         if file.gone is not None and file.gone():

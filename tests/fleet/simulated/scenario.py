@@ -80,6 +80,16 @@ class Pci:
 
 
 @dataclasses.dataclass(frozen=True)
+class Delays:
+    """Seconds that things take on one parent."""
+
+    create: float = 0.0
+    bind: float = 0.0
+    remove: float = 0.0
+    udev: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Parent:
     """A device that offers mdev types."""
 
@@ -93,6 +103,7 @@ class Parent:
     capacity: Capacity
     types: tuple[MdevType, ...]
     registered: bool
+    delays: Delays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +290,7 @@ def _parent(address: str, reader: Reader) -> Parent:
         capacity=_capacity(reader.child("capacity")),
         types=tuple(_type(name, child, rule, string_version) for name, child in reader.children("types")),
         registered=reader.flag("registered", default=True),
+        delays=_delays(reader.child("delays"), Delays()),
     )
     if parent.kind == "pci" and not re.fullmatch(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", address):
         reader.complain("", "is of kind pci but no PCI address; write 0000:3b:00.0, or give another kind")
@@ -307,6 +319,23 @@ def _capacity(reader: Reader) -> Capacity:
     )
     reader.done()
     return capacity
+
+
+def _delays(reader: Reader, usual: Delays) -> Delays:
+    """What is not written stays as ``usual``."""
+    names = [field.name for field in dataclasses.fields(Delays)]
+    delays = Delays(**{name: reader.seconds(name, getattr(usual, name)) for name in names})
+    reader.done()
+    return delays
+
+
+def parse_delays(data: object, usual: Delays) -> Delays:
+    """Validate delays given at run time; raise ScenarioError."""
+    errors: list[str] = []
+    delays = _delays(Reader(data, "delays", errors), usual)
+    if errors:
+        raise ScenarioError(errors)
+    return delays
 
 
 def _type(name: str, reader: Reader, rule: Rule, version: str) -> MdevType:
@@ -392,6 +421,15 @@ def _workload(reader: Reader, pid: int) -> Workload:
     if not workload.name:
         reader.complain("name", "is missing; a workload has the name of its VM or command")
     reader.done()
+    return workload
+
+
+def parse_workload(data: object, pid: int) -> Workload:
+    """Validate a workload given at run time; raise ScenarioError."""
+    errors: list[str] = []
+    workload = _workload(Reader(data, "workload", errors), pid)
+    if errors:
+        raise ScenarioError(errors)
     return workload
 
 

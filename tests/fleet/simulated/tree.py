@@ -21,6 +21,7 @@ BUS = {"pci": "pci", "ccw": "css", "ap": "matrix"}
 VFIO_DEV_SINCE = (6, 1)
 CLASS_ALWAYS_SINCE = (6, 5)
 ANY_GENERATION = -1
+VFIO_MAJOR = 511
 
 
 def host_tree(host: HostState) -> Tree:
@@ -64,8 +65,7 @@ class SysTree:
 
     def __init__(self, host: HostState) -> None:
         self.host = host
-        release = host.spec.kernel.split(".")
-        self.kernel = (int(release[0]), int(release[1])) if len(release) > 1 else (6, 12)
+        self.kernel = host.kernel
 
     # ------------------------------------------------ top
 
@@ -90,6 +90,10 @@ class SysTree:
 
     def _mdevs(self) -> list[DeviceState]:
         return [item for item in list(self.host.devices.values()) if item.parent is not None]
+
+    def _bound(self) -> list[DeviceState]:
+        """Devices that their driver has made files for."""
+        return [item for item in list(self.host.devices.values()) if item.bound]
 
     # ------------------------------------------------ /sys/bus
 
@@ -138,7 +142,10 @@ class SysTree:
         if name == "mdev":
             for parent in self._registered():
                 self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
+        half_made = {item.id for item in self._mdevs() if not item.bound}
         for ident, path, driver, module in self._on_bus(name):
+            if ident in half_made:
+                continue
             here = f"bus/{name}/drivers/{driver}"
             self._driver(bound, name, driver, module)[ident] = Link(relative(here, path))
         return {driver: folder(children) for driver, children in bound.items()}
@@ -169,13 +176,14 @@ class SysTree:
                     for item in registered
                 }
             )
-        if self.kernel >= VFIO_DEV_SINCE and self.host.devices:
+        bound = self._bound()
+        if self.kernel >= VFIO_DEV_SINCE and bound:
             shown["vfio-dev"] = folder(
                 {
                     self.host.cdev(item): Link(
                         relative("class/vfio-dev", f"{device_path(item)}/vfio-dev/{self.host.cdev(item)}")
                     )
-                    for item in list(self.host.devices.values())
+                    for item in bound
                 }
             )
         for item in self._parents():
@@ -236,10 +244,13 @@ class SysTree:
             shown[name] = File(mode, show, None, f"{prefix}/{name}", gone)
 
         def create(data: bytes, fault: Fault | None) -> None:
-            host.create(parent, mdev_type, data, fault)
+            host.create(parent, mdev_type, data, fault if fault and fault.spec.kind == "create_lies" else None)
+
+        def failed(data: bytes) -> None:
+            host.fail_create(parent, mdev_type, data)
 
         shown: dict[str, Node] = {
-            "create": File(0o200, None, create, f"{prefix}/create", gone),
+            "create": File(0o200, None, create, f"{prefix}/create", gone, failed=failed),
             "devices": Dir(functools.partial(self._type_devices, parent, mdev_type)),
         }
         attribute("available_instances", 0o444, lambda: b"%d\n" % host.available(parent, mdev_type))
@@ -260,7 +271,7 @@ class SysTree:
 
     def _type_devices(self, parent: ParentState, mdev_type: MdevType) -> dict[str, Node]:
         # <parent>/mdev_supported_types/<type>/devices/<uuid> -> <parent>/<uuid>
-        devices = [item for item in self._devices(parent) if item.type is mdev_type]
+        devices = [item for item in self._devices(parent) if item.type is mdev_type and item.bound]
         return {item.id: Link(f"../../../{item.id}") for item in devices}
 
     def _mdev(self, device: DeviceState) -> dict[str, Node]:
@@ -269,14 +280,16 @@ class SysTree:
             return {}
         here, prefix = device_path(device), f"devices/{device.id}"
         driver = parent.spec.mdev_driver
-        shown = self._vfio_files(device, driver)
+        shown: dict[str, Node] = {"power": _power(), "subsystem": Link(relative(here, "bus/mdev"))}
+        shown["uevent"] = _uevent(f"DRIVER={driver}\n" if device.bound else "")
         shown["remove"] = File(
             0o200, None, lambda data, _fault: host.remove(device, data), f"{prefix}/remove", lambda: not device.alive
         )
+        if not device.bound:
+            return shown
+        shown.update(self._vfio_files(device))
         shown["mdev_type"] = Link(f"../mdev_supported_types/{mdev_type.id}", f"{prefix}/mdev_type")
         shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
-        shown["subsystem"] = Link(relative(here, "bus/mdev"))
-        shown["uevent"] = _uevent(f"DRIVER={driver}\n")
         if "device" in mdev_type.locations:
             shown[MIGRATION_VERSION] = self._device_version(device)
         for name in device.attributes:
@@ -289,7 +302,8 @@ class SysTree:
             return {}
         here = device_path(device)
         shown = _pci_files(vf.address, vf.pci, f"devices/{vf.address}", vf.driver)
-        shown.update(self._vfio_files(device, vf.driver))
+        shown.update(self._vfio_files(device))
+        shown["power"] = _power()
         shown["driver"] = Link(relative(here, f"bus/pci/drivers/{vf.driver}"), f"devices/{vf.address}/driver")
         shown["subsystem"] = Link(relative(here, "bus/pci"))
         if vf.physfn is not None:
@@ -308,21 +322,20 @@ class SysTree:
             lambda: not device.alive,
         )
 
-    def _vfio_files(self, device: DeviceState, _driver: str) -> dict[str, Node]:
+    def _vfio_files(self, device: DeviceState) -> dict[str, Node]:
         """What the vfio core and the iommu core add to a device's directory."""
         here, name = device_path(device), self.host.cdev(device)
         ident = f"devices/{device.id}/iommu_group"
         shown: dict[str, Node] = {
             "iommu_group": Link(relative(here, f"kernel/iommu_groups/{device.group}"), ident),
-            "power": folder({"control": text("auto\n"), "runtime_status": text("unsupported\n")}),
         }
         if self.kernel >= VFIO_DEV_SINCE:
             below = f"{here}/vfio-dev/{name}"
             cdev: dict[str, Node] = {
-                "dev": text(f"511:{name[4:]}\n"),
+                "dev": text(f"{VFIO_MAJOR}:{name[4:]}\n"),
                 "device": Link(f"../../../{device.id}"),
                 "subsystem": Link(relative(below, "class/vfio-dev")),
-                "uevent": _uevent(f"MAJOR=511\nMINOR={name[4:]}\nDEVNAME=vfio/devices/{name}\n"),
+                "uevent": _uevent("".join(f"{key}={value}\n" for key, value in cdev_variables(name).items())),
             }
             shown["vfio-dev"] = folder({name: folder(cdev)})
         return shown
@@ -332,7 +345,7 @@ class SysTree:
     def groups(self) -> dict[str, Node]:
         """/sys/kernel/iommu_groups."""
         shown: dict[str, Node] = {}
-        for item in list(self.host.devices.values()):
+        for item in self._bound():
             here = f"kernel/iommu_groups/{item.group}/devices"
             devices = folder({item.id: Link(relative(here, device_path(item)))})
             shown[str(item.group)] = folder(
@@ -380,15 +393,32 @@ def _uevent(content: str) -> File:
     return File(0o644, lambda: data, lambda _data, _fault: None)
 
 
+def cdev_variables(name: str) -> dict[str, str]:
+    """What the kernel says of a device's character device in its uevents."""
+    return {"MAJOR": str(VFIO_MAJOR), "MINOR": name[4:], "DEVNAME": f"vfio/devices/{name}"}
+
+
+def pci_variables(address: str, pci: Pci, driver: str | None) -> dict[str, str]:
+    """What the kernel says of a PCI function in its uevents."""
+    vendor, device = pci.vendor.upper(), pci.device.upper()
+    return {
+        **({"DRIVER": driver} if driver else {}),
+        "PCI_CLASS": pci.pci_class.removeprefix("0x").lstrip("0").upper(),
+        "PCI_ID": f"{vendor}:{device}",
+        "PCI_SUBSYS_ID": f"{vendor}:0000",
+        "PCI_SLOT_NAME": address,
+        "MODALIAS": f"pci:v0000{vendor}d0000{device}sv0000{vendor}sd00000000",
+    }
+
+
+def _power() -> Dir:
+    return folder({"control": text("auto\n"), "runtime_status": text("unsupported\n")})
+
+
 def _pci_files(address: str, pci: Pci, prefix: str, driver: str | None) -> dict[str, Node]:
     """Attributes of every PCI function."""
     number = pci.pci_class.removeprefix("0x")
-    modalias = f"pci:v0000{pci.vendor}d0000{pci.device}sv0000{pci.vendor}sd00000000".upper().replace("PCI:V", "pci:v")
-    uevent = (
-        (f"DRIVER={driver}\n" if driver else "")
-        + f"PCI_CLASS={number.lstrip('0').upper()}\nPCI_ID={pci.vendor.upper()}:{pci.device.upper()}\n"
-        + f"PCI_SUBSYS_ID={pci.vendor.upper()}:0000\nPCI_SLOT_NAME={address}\nMODALIAS={modalias}\n"
-    )
+    variables = pci_variables(address, pci, driver)
     values = {
         "vendor": f"0x{pci.vendor}\n",
         "device": f"0x{pci.device}\n",
@@ -397,9 +427,9 @@ def _pci_files(address: str, pci: Pci, prefix: str, driver: str | None) -> dict[
         "class": f"0x{number}\n",
         "revision": "0xa1\n",
         "numa_node": f"{pci.numa_node}\n",
-        "modalias": f"{modalias}\n",
+        "modalias": f"{variables['MODALIAS']}\n",
     }
-    shown: dict[str, Node] = {"uevent": _uevent(uevent)}
+    shown: dict[str, Node] = {"uevent": _uevent("".join(f"{key}={value}\n" for key, value in variables.items()))}
     for name, value in values.items():
         data = value.encode()
         shown[name] = File(0o644 if name == "numa_node" else 0o444, _constant(data), None, f"{prefix}/{name}")
