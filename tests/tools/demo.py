@@ -28,13 +28,11 @@ def reach() -> tuple[str, str]:
     return "in_place", f"Hosts run in place, without SSH. {problem}"
 
 
-def playbook(name: str, inventory: Path, in_place: bool) -> None:
+def playbook(name: str, inventory: Path) -> None:
     """Run one playbook by its full name, as an operator would."""
     command = ["ansible-playbook", "-i", str(inventory), f"vfio.migration.{name}"]
     command += ["-e", "readiness_hosts=hypervisors", "-e", f"readiness_dest={DEST}/pairings.json"]
     command += ["-e", f"report_dest={DEST}/report.json"]
-    if in_place:
-        command += ["-e", "ansible_become=false"]
     env = os.environ | {"ANSIBLE_HOST_KEY_CHECKING": "false", "ANSIBLE_PIPELINING": "true"}
     print(f"\n$ {' '.join(command)}\n", flush=True)
     if subprocess.run(command, env=env, check=False).returncode:
@@ -53,7 +51,7 @@ def main() -> int:
     try:
         with simulated_fleet("small", reach=way) as fleet:
             print(f"[2/2] Up after {time.monotonic() - start:.0f} s. Learn which device may move where.", flush=True)
-            playbook("readiness", fleet.inventory, way == "in_place")
+            playbook("readiness", fleet.inventory)
     except FleetError as error:
         print(f"./dev demo: {error}", file=sys.stderr)
         return 1

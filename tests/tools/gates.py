@@ -87,7 +87,7 @@ def build_and_install(session: Session) -> None:
     with small_fleet() as running:
         for name in names:
             playbook = ("ansible-playbook", "-i", running.inventory, f"vfio.migration.{name}")
-            session.run(*playbook, "-e", "ansible_become=false", cwd=built, env=env)
+            session.run(*playbook, cwd=built, env=env)
     session.remark = f"{tarball.name} installed; playbooks run by full name: {', '.join(names)}"
 
 
