@@ -38,11 +38,15 @@ _KERNEL_NAMES = {95: "EOPNOTSUPP", 517: "EPROBE_DEFER", 524: "ENOTSUPP"}
 
 
 class Op(t.NamedTuple):
-    """One operation: ``handler`` by name, its arguments, and the group that must not be touched after a hang."""
+    """One operation: ``handler`` by name, its arguments, and the group that must not be touched after a hang.
+
+    ``patience``: seconds that this one may take where that is more than the guard allows for any.
+    """
 
     group: str
     handler: str
     args: t.Tuple[t.Any, ...]
+    patience: float = 0.0
 
 
 class Outcome(t.NamedTuple):
@@ -123,7 +127,7 @@ class Guard:
         self._child = child
         child.send([(ops[index].handler, ops[index].args) for index in pending])
         for position, index in enumerate(pending):
-            outcome = child.receive(min(self._timeout, self.time_left))
+            outcome = child.receive(min(max(self._timeout, ops[index].patience), self.time_left))
             if outcome is not None:
                 outcomes[index] = outcome
                 continue

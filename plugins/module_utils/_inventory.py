@@ -144,7 +144,7 @@ class Reader:
         for path, outcome in zip(directories, self.sysfs.list([(_HOST, path) for path in directories])):
             listed[path] = list(outcome.value) if outcome.state == "done" else []
             if outcome.state != "done" and outcome.errno_name != "ENOENT":
-                self.note(path, _reason(outcome))
+                self.note(path, reason(outcome))
         return listed
 
     def real_paths(self, links: t.Sequence[str]) -> t.List[str]:
@@ -156,7 +156,7 @@ class Reader:
             elif outcome.state == "done":
                 self.note(link, "no_device")
             else:
-                self.note(link, "gone" if outcome.errno_name == "ENOENT" else _reason(outcome))
+                self.note(link, "gone" if outcome.errno_name == "ENOENT" else reason(outcome))
         return sorted(found)
 
     def discover(self) -> t.Tuple[t.List[str], t.List[str], t.List[str]]:
@@ -181,8 +181,8 @@ class Reader:
 
     def identify(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Identity]:
         """Identity of device directories, given as (group, path)."""
-        buses = self._link_names(items, "subsystem")
-        groups = self._link_names(items, "iommu_group")
+        buses = self.link_names(items, "subsystem")
+        groups = self.link_names(items, "iommu_group")
         drivers = self._links(items, "driver")
         versions = self._driver_versions({path for path in drivers if path})
         vendors = self.sysfs.read([(group, path + "/vendor") for group, path in items])
@@ -191,7 +191,7 @@ class Reader:
         for index in range(len(items)):
             driver_path = drivers[index]
             driver = posixpath.basename(driver_path) if driver_path else None
-            numa_node = _number(nodes[index])
+            numa_node = number(nodes[index])
             found.append(
                 Identity(
                     bus=buses[index],
@@ -208,7 +208,7 @@ class Reader:
         outcomes = self.sysfs.links([(group, path + "/" + name) for group, path in items])
         return [outcome.value if outcome.state == "done" else None for outcome in outcomes]
 
-    def _link_names(self, items: t.Sequence[t.Tuple[str, str]], name: str) -> t.List[t.Optional[str]]:
+    def link_names(self, items: t.Sequence[t.Tuple[str, str]], name: str) -> t.List[t.Optional[str]]:
         return [posixpath.basename(path) if path else None for path in self._links(items, name)]
 
     def _driver_versions(self, drivers: t.Set[str]) -> t.Dict[str, t.Optional[str]]:
@@ -252,7 +252,7 @@ class Reader:
 _DRIVER_FILES = frozenset(("bind", "unbind", "new_id", "remove_id", "uevent", "module"))
 
 
-def _reason(outcome: Outcome) -> str:
+def reason(outcome: Outcome) -> str:
     if outcome.state != "errno":
         return outcome.state
     if outcome.errno in _sysfs.DENIED:
@@ -269,7 +269,7 @@ def _to_int(text: t.Optional[str]) -> t.Optional[int]:
     return int(text) if text is not None and re.match(r"-?[0-9]{1,9}\Z", text) else None
 
 
-def _number(outcome: Outcome) -> t.Optional[int]:
+def number(outcome: Outcome) -> t.Optional[int]:
     return _to_int(_word(outcome))
 
 
@@ -279,12 +279,10 @@ def snapshot(options: Options) -> Snapshot:
     with Guard(HANDLERS, options.read_timeout, options.deadline) as guard:
         reader = Reader(options, guard)
         parent_paths, mdev_paths, vfio_paths = reader.discover()
-        parents = _parents(reader, parent_paths)
-        devices, keys = _devices(reader, {parent["path"]: parent for parent in parents}, mdev_paths, vfio_paths)
-        found = _holders(reader, keys)
-        for device in devices:
-            held = found.holders.get(device["id"])
-            device["in_use_by"] = held if held or not found.complete else []
+        parents = read_parents(reader, parent_paths)
+        devices, keys = read_devices(reader, {parent["path"]: parent for parent in parents}, mdev_paths, vfio_paths)
+        found = read_holders(reader, keys)
+        _note_holders(devices, found)
         _hardware(reader, parents, devices)
         for parent in parents:
             if parent["path"] in guard.hung_groups:
@@ -306,7 +304,22 @@ def snapshot(options: Options) -> Snapshot:
         }
 
 
-def _holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.Found:
+def devices_at(reader: Reader, paths: t.Sequence[str]) -> t.List[Device]:
+    """Records of the mediated devices at these real paths, as in a snapshot, but for the names of the hardware. Those
+    that are gone are left out."""
+    parents = read_parents(reader, sorted({posixpath.dirname(path) for path in paths}))
+    devices, keys = read_devices(reader, {parent["path"]: parent for parent in parents}, paths, [])
+    _note_holders(devices, read_holders(reader, keys))
+    return devices
+
+
+def _note_holders(devices: t.Sequence[Device], found: _workloads.Found) -> None:
+    for device in devices:
+        held = found.holders.get(device["id"])
+        device["in_use_by"] = held if held or not found.complete else []
+
+
+def read_holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.Found:
     """Walking /proc is not cheap, so a host without devices is spared it."""
     if not keys:
         return _workloads.Found({}, [], True)
@@ -337,7 +350,7 @@ def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) 
 # ------------------------------------------------------------------------------------------------- parents and types
 
 
-def _parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
+def read_parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
     identities = reader.identify([(path, path) for path in paths])
     listings = reader.sysfs.list([(path, path + "/" + _TYPES) for path in paths])
     parents: t.List[Parent] = []
@@ -355,7 +368,7 @@ def _parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
             "types": [],
         }
         if listing.state != "done":
-            reader.note("parents/" + parent["address"], _reason(listing))
+            reader.note("parents/" + parent["address"], reason(listing))
         parents.append(parent)
     type_nodes = [
         (parent, name)
@@ -413,23 +426,23 @@ def _types(reader: Reader, nodes: t.Sequence[t.Tuple[Parent, str]]) -> t.List[t.
 
 def _instances(reader: Reader, item: str, outcome: Outcome) -> t.Optional[int]:
     """A count that makes sense, else null: unknown is not zero."""
-    count = _number(outcome)
+    count = number(outcome)
     if count is not None and 0 <= count <= _MOST_INSTANCES:
         return count
-    reader.note(item + "/available_instances", "not_a_number" if outcome.state == "done" else _reason(outcome))
+    reader.note(item + "/available_instances", "not_a_number" if outcome.state == "done" else reason(outcome))
     return None
 
 
 # ------------------------------------------------------------------------------------------------------------ devices
 
 
-def _devices(
+def read_devices(
     reader: Reader, parents: t.Mapping[str, Parent], mdevs: t.Sequence[str], others: t.Sequence[str]
 ) -> t.Tuple[t.List[Device], t.List[_workloads.DeviceKey]]:
     """Records of all devices, and the names by which a process can hold them."""
     items = [(posixpath.dirname(path), path) for path in mdevs] + [(path, path) for path in others]
     identities = reader.identify(items)
-    types = _mdev_types(reader, items[: len(mdevs)])
+    types = mdev_types(reader, items[: len(mdevs)])
     cdevs = reader.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
     nodes = []
     for index, (group, path) in enumerate(items):
@@ -480,7 +493,7 @@ def _device(
     }
 
 
-def _mdev_types(reader: Reader, items: t.Sequence[t.Tuple[str, str]]) -> t.List[t.Optional[Name]]:
+def mdev_types(reader: Reader, items: t.Sequence[t.Tuple[str, str]]) -> t.List[t.Optional[Name]]:
     """Type ids of mediated devices. The link comes a moment after the device itself, so it is waited for shortly."""
     found: t.List[t.Optional[Name]] = [None] * len(items)
     missing = list(range(len(items)))

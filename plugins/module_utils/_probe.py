@@ -249,6 +249,23 @@ def _other_node(options: Options, device: Outcome, identities: t.Mapping[str, Id
 # --------------------------------------------------------------------------------------------------------------- asking
 
 
+def ask_device(reader: Reader, device: Name, string: str) -> Result:
+    """Ask the node of one existing device now; the source's vendor is the caller's business."""
+    request: Request = {
+        "scope": "device",
+        "parent": None,
+        "type": None,
+        "device": device,
+        "string": string,
+        "vendor": "",
+        "source_type": None,
+    }
+    node = _find_nodes(reader, [request])[node_key(request)]
+    if node.identity is not None:
+        request["vendor"] = node.identity.vendor
+    return _refusal(request, node, reader.options) or _ask(reader, [(0, node, request)])[0]
+
+
 def _refusal(request: Request, node: Node, options: Options) -> t.Optional[Result]:
     """An answer that needs no write; null when the driver has to be asked."""
     string = request["string"]

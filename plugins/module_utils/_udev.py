@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of hardware from udev's database, through pyudev where the host has it.
+"""Names of hardware from udev's database, and waiting for its events, through pyudev where the host has it.
 
 Only udev's own properties are taken from libudev: it keeps sysfs attributes in
 a cache and turns ENODEV into nothing, so those are read in ``_sysfs``.
@@ -11,6 +11,7 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
@@ -18,7 +19,11 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import Hardw
 
 UNKNOWN: Hardware = {"vendor": None, "model": None}
 
+_EVENT_SLICE = 0.25
+_POLL = 0.02
+
 _context: t.Any = None
+_monitor: t.Any = None
 
 
 def _hardware(path: str) -> t.Optional[t.Tuple[t.Optional[str], t.Optional[str]]]:
@@ -37,7 +42,49 @@ def _hardware(path: str) -> t.Optional[t.Tuple[t.Optional[str], t.Optional[str]]
         return None, None
 
 
-HANDLERS: t.Dict[str, Handler] = {"hardware": _hardware}
+def _event(seconds: float) -> t.Optional[bool]:
+    """Wait for the next event of mdev: a device that was bound, a parent that registered. Null when this Python has no
+    pyudev. The first call only begins to listen and returns at once, so that the caller can look again: what happened
+    before that was seen by looking, what happens after it is heard."""
+    global _context, _monitor
+    try:
+        import pyudev
+    except ImportError:
+        return None
+    if _monitor is None:
+        _context = _context or pyudev.Context()
+        _monitor = pyudev.Monitor.from_netlink(_context)
+        _monitor.start()
+        return False
+    end = time.monotonic() + seconds
+    while True:
+        device = _monitor.poll(max(0.0, end - time.monotonic()))
+        if device is None:
+            return False
+        if device.subsystem == "mdev" or "MDEV_STATE" in device.properties:
+            return True
+
+
+HANDLERS: t.Dict[str, Handler] = {"hardware": _hardware, "event": _event}
+
+
+def wait_until(look: t.Callable[[], bool], seconds: float, sysfs_root: str, guard: Guard) -> bool:
+    """Whether ``look`` came true within ``seconds``. sysfs decides: it is looked at after every event of udev, and
+    every quarter of a second in case an event got lost; without pyudev, or below another root than /sys, more often.
+    """
+    end = time.monotonic() + seconds
+    listening = sysfs_root.rstrip("/") == "/sys"
+    while not look():
+        left = min(end - time.monotonic(), guard.time_left)
+        if left <= 0:
+            return False
+        pause = min(_EVENT_SLICE, left)
+        if listening:
+            heard = guard.run([Op("udev", "event", (pause,), 2 * _EVENT_SLICE)])[0]
+            listening = heard.state == "done" and heard.value is not None
+        else:
+            guard.pause(min(_POLL, left))
+    return True
 
 
 def hardware(

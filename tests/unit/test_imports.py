@@ -40,14 +40,15 @@ OUTSIDE = {
 # Third-party packages that a host may lack: imported where an ImportError is caught.
 GUARDED = {"pyudev"}
 
-# Functions that may open files, per host-side file; None: all. Only _sysfs opens sysfs; the others open /proc or
-# /dev/null, and take no path below sysfs.
+# Functions that may open files, per host-side file; None: all. Only _sysfs opens sysfs; the others open /proc,
+# /dev/null or the ledger, and take no path below sysfs.
 MAY_OPEN: dict[str, set[str] | None] = {
     "_sysfs": None,
     "_workloads": None,
     "_guard": {"_serve"},
     "_host": {"options"},  # is the given root a directory at all?
     "_inventory": {"boot_id"},
+    "_ledger": {"__enter__", "read", "_save", "_sync_folder"},
 }
 
 OPENERS = {

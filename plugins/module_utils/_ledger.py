@@ -1,0 +1,159 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection has on this host, in a file that survives being killed at any moment.
+
+An entry is written before the step it announces, so that whatever exists because of us is named in the file. The file
+is replaced as a whole (rename(2) is atomic), by one process at a time (flock(2) ends with its process, however it
+ends).
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, Ledger, LedgerEntry
+
+FILE = "ledger.json"
+LOCK = "lock"
+_LOCK_PAUSE = 0.05
+_KEYS = frozenset(LedgerEntry.__annotations__)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be had, or cannot be trusted; the text says why and what to do."""
+
+
+class LedgerFile:
+    """The entries by UUID. Open it as a context manager to have it alone; otherwise it can only be read."""
+
+    def __init__(self, folder: str, wait: float = 5.0) -> None:
+        """``wait``: seconds for another process to let go of it."""
+        self._folder = folder
+        self._path = os.path.join(folder, FILE)
+        self._wait = wait
+        self._lock = -1
+        self._entries: t.Dict[str, LedgerEntry] = {}
+
+    def __enter__(self) -> LedgerFile:
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._lock = os.open(os.path.join(self._folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise LedgerError(
+                "the ledger in %s cannot be opened: %s; run with become: true, or name another folder in the option "
+                "ledger" % (self._folder, exc.strerror)
+            ) from None
+        try:
+            self._take_lock()
+            self.read()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        end = time.monotonic() + self._wait
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise LedgerError(
+                        "the ledger in %s is in use by process %s; another controller is preparing or releasing this "
+                        "host, wait for it and run again" % (self._folder, self._holder())
+                    ) from None
+                time.sleep(_LOCK_PAUSE)
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+
+    def _holder(self) -> str:
+        return os.pread(self._lock, 32, 0).decode("ascii", "replace").strip() or "(unknown)"
+
+    def read(self) -> LedgerFile:
+        """Take the entries from the file; none when there is no file yet."""
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            self._entries = {}
+            return self
+        except OSError as exc:
+            raise LedgerError(
+                "the ledger %s cannot be read: %s; run with become: true" % (self._path, exc.strerror)
+            ) from None
+        self._entries = {entry["uuid"]: entry for entry in parse(data, self._path)}
+        return self
+
+    @property
+    def entries(self) -> t.List[LedgerEntry]:
+        """All entries, in the order of their UUIDs."""
+        return [self._entries[uuid] for uuid in sorted(self._entries)]
+
+    def get(self, uuid: str) -> t.Optional[LedgerEntry]:
+        return self._entries.get(uuid)
+
+    def put(self, *entries: LedgerEntry) -> None:
+        """Add or replace entries; on disk when this returns."""
+        self._save(dict(self._entries, **{entry["uuid"]: entry for entry in entries}))
+
+    def drop(self, *uuids: str) -> None:
+        """Forget entries; on disk when this returns."""
+        self._save({uuid: entry for uuid, entry in self._entries.items() if uuid not in uuids})
+
+    def _save(self, entries: t.Dict[str, LedgerEntry]) -> None:
+        if entries == self._entries:
+            return
+        ledger: Ledger = {"schema_version": SCHEMA_VERSION, "entries": [entries[uuid] for uuid in sorted(entries)]}
+        # Always the same name: what a killed process left of it is overwritten by the next.
+        draft = self._path + ".new"
+        try:
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                json.dump(ledger, file, indent=1)
+                file.write("\n")
+                file.flush()
+                os.fsync(fd)
+            os.replace(draft, self._path)
+            _sync_folder(self._folder)
+        except OSError as exc:
+            raise LedgerError("the ledger %s cannot be written: %s" % (self._path, exc.strerror)) from None
+        self._entries = entries
+
+
+def _sync_folder(folder: str) -> None:
+    """The rename itself is on disk only after its folder is."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
+    """Entries of a ledger file. Raises ``LedgerError`` that names the file: a damaged ledger is never overwritten,
+    because nobody could tell any more what is ours."""
+    try:
+        found = json.loads(data.decode("utf-8"))
+        if found["schema_version"] != SCHEMA_VERSION:
+            raise ValueError("it is of version %r, not %d" % (found["schema_version"], SCHEMA_VERSION))
+        entries: t.List[LedgerEntry] = found["entries"]
+        for entry in entries:
+            if set(entry) != _KEYS:
+                raise ValueError("an entry has the keys %s" % ", ".join(sorted(entry)))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise LedgerError(
+            "the ledger %s is damaged: %s; put it right, or move it away after removing by hand what it names"
+            % (path, exc)
+        ) from None
+    return entries

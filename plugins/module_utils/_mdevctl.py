@@ -1,0 +1,94 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Definitions that make an instance come back after a reboot, kept by the real mdevctl.
+
+It runs in the child process of a ``Guard``: mdevctl looks into sysfs too, and a hung driver hangs it as well.
+Source: mdevctl(8).
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
+from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute
+
+PATIENCE = 10.0
+"""Seconds for one call."""
+
+
+class MdevctlError(Exception):
+    """What mdevctl said, or that there is none."""
+
+
+class Definition(t.NamedTuple):
+    """How one instance is defined."""
+
+    parent: str
+    type: str
+
+
+def _mdevctl(arguments: t.List[str], text: str) -> t.Tuple[int, str, str]:
+    done = subprocess.run(
+        ["mdevctl", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+HANDLERS: t.Dict[str, Handler] = {"mdevctl": _mdevctl}
+
+
+def _run(guard: Guard, arguments: t.List[str], text: str = "") -> str:
+    outcome = guard.run([Op("mdevctl", "mdevctl", (arguments, text), PATIENCE)])[0]
+    if outcome.errno_name == "ENOENT":
+        raise MdevctlError("mdevctl is not installed; the role vfio.migration.bootstrap installs it")
+    if outcome.state != "done":
+        raise MdevctlError("mdevctl %s gave no answer (%s)" % (arguments[0], outcome.errno_name or outcome.state))
+    code, output, errors = outcome.value
+    if code:
+        raise MdevctlError("mdevctl %s failed: %s" % (arguments[0], errors.strip()[:500] or "exit code %d" % code))
+    return str(output)
+
+
+def definitions(guard: Guard) -> t.Dict[str, Definition]:
+    """All that is defined on this host, by UUID. Raises ``MdevctlError``."""
+    output = _run(guard, ["list", "--defined", "--dumpjson"])
+    try:
+        return {
+            uuid.lower(): Definition(parent, device["mdev_type"])
+            for group in json.loads(output or "[]")
+            for parent, devices in group.items()
+            for entry in devices
+            for uuid, device in entry.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise MdevctlError("mdevctl list gave something else than its JSON: %s" % exc) from None
+
+
+def define(guard: Guard, uuid: str, parent: str, type_id: str, attributes: t.Sequence[DeviceAttribute]) -> None:
+    """Define an instance that starts by itself, with its attributes in their order. Raises ``MdevctlError``."""
+    # A file carries all attributes at once; by options it would take a call for each.
+    definition = {
+        "mdev_type": type_id,
+        "start": "auto",
+        "attrs": [{attribute["name"]: attribute["value"]} for attribute in attributes],
+    }
+    _run(
+        guard,
+        ["define", "--uuid", uuid, "--parent", parent, "--jsonfile", "/dev/stdin"],
+        json.dumps(definition),
+    )
+
+
+def undefine(guard: Guard, uuid: str, parent: str) -> None:
+    """Forget the definition of an instance; the instance itself is not touched. Raises ``MdevctlError``."""
+    _run(guard, ["undefine", "--uuid", uuid, "--parent", parent])

@@ -1,0 +1,292 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps in the life of one mediated device: find, create, configure, ask, remove.
+
+What happened is read from sysfs afterwards and never taken from an errno: drivers choose those freely, report errors
+for devices that exist, and the reverse. Sources: drivers/vfio/mdev/mdev_sysfs.c and mdev_core.c,
+Documentation/driver-api/vfio-mediated-device.rst.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe, _sysfs, _udev, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
+from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute, Holder, Name
+
+_REMOVE_RETRIES = 5
+_REMOVE_PAUSE = 0.1
+
+
+class MdevError(Exception):
+    """Why something was not done: a stable reason code, a sentence that says what failed, why, and what to do."""
+
+    def __init__(self, reason: str, sentence: str, holders: t.Sequence[Holder] = ()) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.sentence = sentence
+        self.holders = list(holders)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """An instance as it is wanted. Parent, type and workload may be missing where one is to be removed."""
+
+    uuid: Name
+    parent: t.Optional[Name]
+    type: t.Optional[Name]
+    workload: t.Optional[str]
+    attributes: t.List[DeviceAttribute]
+    accepts: t.Optional[str]
+
+    def __str__(self) -> str:
+        return "instance %s (%s on %s)" % (self.uuid, self.type, self.parent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An instance as it is. ``type`` is null as long as the kernel does not say."""
+
+    uuid: Name
+    path: str
+    parent: Name
+    type: t.Optional[Name]
+
+    @property
+    def group(self) -> str:
+        """Whose driver answers for it."""
+        return posixpath.dirname(self.path)
+
+    def __str__(self) -> str:
+        return "instance %s (%s on %s)" % (self.uuid, self.type or "type unknown", self.parent)
+
+
+class Mdevs:
+    """All that is done to the instances of one host. ``bind_timeout``: seconds that a driver has to make an instance,
+    to bind it, or to register its parent."""
+
+    def __init__(self, reader: _inventory.Reader, bind_timeout: float) -> None:
+        self.reader = reader
+        self.sysfs = reader.sysfs
+        self.bind_timeout = bind_timeout
+
+    # -------------------------------------------------------------------------------------------------- looking
+
+    def find(self, uuid: str) -> t.Optional[Found]:
+        """The instance of this UUID; null when there is none, whoever its parent might be."""
+        link = self.sysfs.links([("host", "bus/mdev/devices/" + uuid)])[0]
+        if link.errno in _sysfs.VANISHED:
+            return None
+        if link.state != "done":
+            raise _unreadable("instance %s" % uuid, link)
+        path: str = link.value
+        parent = posixpath.dirname(path)
+        type_id = _inventory.mdev_types(self.reader, [(parent, path)])[0]
+        if type_id is None and self.sysfs.exists([(parent, path)])[0].errno in _sysfs.VANISHED:
+            return None
+        return Found(Name(uuid), path, Name(posixpath.basename(parent)), type_id)
+
+    def type_directory(self, parent: str, type_id: str, wait: bool) -> str:
+        """Directory of a type below its parent. With ``wait``, a parent that has not registered yet (its driver is
+        still starting) is given time. Raises ``MdevError``."""
+        path = "class/mdev_bus/" + parent
+        found = [_sysfs.MISSING]
+
+        def there() -> bool:
+            found[0] = self.sysfs.links([("host", path)])[0]
+            return found[0].errno not in _sysfs.VANISHED
+
+        if not there() and wait:
+            _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
+        if found[0].errno in _sysfs.VANISHED:
+            raise MdevError(
+                "no_parent",
+                "parent %s offers no mediated devices on this host; look whether its driver is loaded" % parent,
+            )
+        if found[0].state != "done":
+            raise _unreadable("parent %s" % parent, found[0])
+        directory = "%s/mdev_supported_types/%s" % (found[0].value, type_id)
+        exists = self.sysfs.exists([(found[0].value, directory)])[0]
+        if exists.errno in _sysfs.VANISHED:
+            raise MdevError("no_type", "parent %s does not offer the type %s (any more)" % (parent, type_id))
+        if exists.state != "done":
+            raise _unreadable("type %s of parent %s" % (type_id, parent), exists)
+        return directory
+
+    def room(self, directory: str) -> t.Optional[int]:
+        """How many more instances fit; null when the driver does not say."""
+        group = posixpath.dirname(posixpath.dirname(directory))
+        return _inventory.number(self.sysfs.read([(group, directory + "/available_instances")])[0])
+
+    def free(self, directory: str) -> t.List[Found]:
+        """Instances of a type that nobody holds, as far as that can be known, in the order of their UUIDs."""
+        group = posixpath.dirname(posixpath.dirname(directory))
+        listing = self.sysfs.list([(group, directory + "/devices")])[0]
+        names = listing.value if listing.state == "done" else []
+        instances = [instance for instance in map(self.find, names) if instance is not None]
+        held, complete = self.holders(instances)
+        return [instance for instance in instances if complete and not held.get(instance.uuid)]
+
+    def holders(self, instances: t.Sequence[Found]) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
+        """Who holds which instance, and whether nobody can have been overlooked."""
+        items = [(instance.group, instance.path) for instance in instances]
+        groups = self.reader.link_names(items, "iommu_group")
+        cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
+        keys, complete = [], True
+        for instance, group, cdev in zip(instances, groups, cdevs):
+            # Without any name of its own below /dev/vfio nobody can be seen holding it.
+            complete = complete and (group is not None or bool(cdev.value))
+            complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
+            number = int(group) if group is not None and group.isdigit() else None
+            keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
+        found = _inventory.read_holders(self.reader, keys)
+        return found.holders, complete and found.complete
+
+    # ------------------------------------------------------------------------------------------------- creating
+
+    def create(self, wish: Wish, directory: str) -> Found:
+        """Make an instance that is not there yet. Raises ``MdevError``; whether it exists all the same has to be looked
+        at then, except for ``conflict``: that one is somebody else's."""
+        group = posixpath.dirname(posixpath.dirname(directory))
+        # Some drivers read the last character as a line's end, as echo writes it.
+        outcome = self.sysfs.write_once(
+            group, directory + "/create", wish.uuid.encode("ascii") + b"\n", self.bind_timeout
+        )
+        found = self.find(wish.uuid)
+        if outcome.errno_name == "EEXIST" and found is not None:
+            raise MdevError("conflict", "%s: somebody else made %s at the same moment; run again" % (wish, found))
+        if found is None:
+            raise self._not_created(wish, directory, outcome)
+        if outcome.state not in ("done", "errno"):
+            raise _unreadable(str(wish), outcome)
+        if (found.parent, found.type) != (wish.parent, wish.type):
+            raise MdevError("conflict", "%s: there is %s instead" % (wish, found))
+        return found
+
+    def _not_created(self, wish: Wish, directory: str, outcome: Outcome) -> MdevError:
+        """Capacity that ran out has no one errno, so the state tells."""
+        if outcome.state in ("hung", "deadline"):
+            return _unreadable(str(wish), outcome)
+        if self.sysfs.exists([(posixpath.dirname(directory), directory)])[0].errno in _sysfs.VANISHED:
+            return MdevError("gone", "%s was not created: the parent or its type went away" % wish)
+        if self.room(directory) == 0:
+            return no_room(wish)
+        if outcome.state == "done":
+            return MdevError(
+                "not_created", "%s was not created although the driver took it; look at the kernel log" % wish
+            )
+        if outcome.errno in _sysfs.DENIED:
+            return MdevError("permission", "%s was not created: %s; run with become: true" % (wish, outcome.errno_name))
+        return MdevError(
+            "errno",
+            "%s was not created: the driver answered %s, which it chooses freely; look at the kernel log"
+            % (wish, outcome.errno_name),
+        )
+
+    def await_bound(self, found: Found, wish: Wish) -> None:
+        """Until its driver has it and its attributes are there. Raises ``MdevError``."""
+        wanted = [attribute["name"] for attribute in wish.attributes]
+        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in ["driver", *wanted]]
+
+        def bound() -> bool:
+            return all(outcome.state == "done" for outcome in self.sysfs.exists(nodes))
+
+        if _udev.wait_until(bound, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard):
+            return
+        missing = [
+            posixpath.basename(node)
+            for (_group, node), outcome in zip(nodes, self.sysfs.exists(nodes))
+            if outcome.state != "done"
+        ]
+        if self.find(found.uuid) is None:
+            raise MdevError("gone", "%s went away while it was waited for" % wish)
+        if "driver" in missing:
+            raise MdevError(
+                "not_bound",
+                "%s: no driver bound it within %g s; raise bind_timeout if the driver is only slow"
+                % (wish, self.bind_timeout),
+            )
+        raise MdevError("attribute", "%s has no attribute %s" % (wish, ", ".join(missing)))
+
+    def configure(self, found: Found, wish: Wish) -> None:
+        """Write the attributes, each with one write, in their order. Raises ``MdevError``."""
+        for attribute in wish.attributes:
+            data = attribute["value"].encode("utf-8")
+            outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data)
+            if outcome.state == "done" and outcome.value == len(data):
+                continue
+            raise MdevError(
+                "attribute",
+                "%s: attribute %s did not take %r: %s; correct it in the plan"
+                % (wish, attribute["name"], attribute["value"], outcome.errno_name or outcome.state),
+            )
+
+    def ask(self, found: Found, wish: Wish) -> None:
+        """Whether the new device accepts what its source says. Raises ``MdevError`` unless it does."""
+        if wish.accepts is None:
+            return
+        result = _probe.ask_device(self.reader, found.uuid, wish.accepts)
+        if result.verdict == "incompatible":
+            raise MdevError(
+                "inconsistent",
+                "%s: the device refuses its source (%s) although its type may have accepted it, which is to be "
+                "reported to the driver's vendor; plan again, without this parent" % (wish, result.errno),
+            )
+        if result.verdict != "compatible":
+            raise MdevError(
+                result.reason or "unknown",
+                "%s: the device did not say that it accepts its source: %s; look at the kernel log"
+                % (wish, result.errno or result.reason),
+            )
+
+    # ------------------------------------------------------------------------------------------------- removing
+
+    def check_free(self, found: Found) -> None:
+        """Raises ``MdevError`` when somebody holds it, or when nobody can tell."""
+        held, complete = self.holders([found])
+        by = held.get(found.uuid, [])
+        if by:
+            names = ", ".join("%s (process %d, %s)" % (one["command"], one["pid"], one["workload"]) for one in by)
+            raise MdevError("in_use", "%s is held by %s; end that first" % (found, names), by)
+        if not complete:
+            raise MdevError(
+                "holders", "%s may be in use: not every process could be looked at; run with become: true" % found
+            )
+
+    def remove(self, found: Found) -> None:
+        """Take an instance away. The kernel blocks, beyond recovery, on the removal of a device in use, so each write
+        is preceded by a look at who holds it. Raises ``MdevError``; it may be gone all the same."""
+        outcome = _sysfs.MISSING
+        for attempt in range(_REMOVE_RETRIES):
+            if attempt:
+                self.reader.guard.pause(_REMOVE_PAUSE)
+            self.check_free(found)
+            outcome = self.sysfs.write_once(found.group, found.path + "/remove", b"1\n", self.bind_timeout)
+            if self.find(found.uuid) is None:
+                return
+            # EAGAIN: still being created, or being removed.
+            if outcome.errno not in _sysfs.TRANSIENT:
+                break
+        if outcome.state in ("hung", "deadline"):
+            raise _unreadable(str(found), outcome)
+        reason = "busy" if outcome.errno in _sysfs.TRANSIENT else "not_removed"
+        answer = outcome.errno_name or "the driver took it, and it is still there"
+        raise MdevError(reason, "%s was not removed: %s; look at the kernel log and run again" % (found, answer))
+
+
+def no_room(wish: Wish) -> MdevError:
+    return MdevError(
+        "no_room", "%s was not created: the parent has no room left for this type; gather facts and plan again" % wish
+    )
+
+
+def _unreadable(what: str, outcome: Outcome) -> MdevError:
+    reason = _inventory.reason(outcome) if outcome.state != "done" else "errno"
+    detail = _inventory.DETAILS.get(reason, "")
+    return MdevError(reason, "%s: %s %s" % (what, outcome.errno_name or outcome.state, detail))
