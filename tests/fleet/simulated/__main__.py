@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     command = _add(commands, "counters", _ask, "what each node was asked", do="counters")
     command.add_argument("--host", default=None)
     _fault_commands(commands)
+    command = _add(commands, "do", _do, "give any command of the control channel")
+    command.add_argument("command", help="README.md lists them")
+    command.add_argument("arguments", type=json.loads, nargs="?", default={}, help='JSON: {"host": "hv1", ...}')
     command = commands.add_parser("check", help="validate a scenario file")
     command.add_argument("scenario")
     command.set_defaults(run=_check)
@@ -94,6 +97,11 @@ def _ask(arguments: argparse.Namespace) -> None:
     names = ("host", "node", "fault")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
     sys.stdout.write(json.dumps(client(arguments.do, **given), indent=2) + "\n")
+
+
+def _do(arguments: argparse.Namespace) -> None:
+    client = FleetClient(arguments.directory / "control.sock")
+    sys.stdout.write(json.dumps(client(arguments.command, **arguments.arguments), indent=2) + "\n")
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -126,6 +126,7 @@ def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
         (["fault", "set", directory, "hv1", f'{{"node": "{node}", "fault": "R10"}}'], "1"),
         (["counters", directory, "--host", "hv1"], "{"),
         (["fault", "clear", directory, "--host", "hv1"], "1"),
+        (["do", directory, "unregister", '{"host": "hv1", "parent": "0000:3b:00.0"}'], "null"),
     ):
         assert cli.main(words) == 0
         assert expected in capsys.readouterr().out
