@@ -218,6 +218,8 @@ class _Job:
         """A killed run had begun to make it."""
         self.leaving = False
         """A killed run had begun to remove it."""
+        self.pending = False
+        """The driver has not answered yet, so it may still appear."""
 
     def place(self, owner: t.Optional[str]) -> Place:
         result = self.result(None)
@@ -265,7 +267,7 @@ class Keeper:
         self.order = order
         self.check_mode = check_mode
         self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
-        self.defined: t.Dict[str, _mdevctl.Definition] = {}
+        self._definitions: t.Optional[t.Dict[str, _mdevctl.Definition]] = None
         self._claimed = {wish.uuid for wish in order.instances}
         self._planned: t.Dict[str, int] = {}
         """Check mode: instances that would be made, by type directory."""
@@ -278,12 +280,14 @@ class Keeper:
             return None
         return entry
 
-    def read_definitions(self) -> None:
-        """Needed where something is, or is to be, kept by mdevctl. Raises ``MdevError``."""
-        try:
-            self.defined = _mdevctl.definitions(self.guard)
-        except _mdevctl.MdevctlError as exc:
-            raise MdevError("mdevctl", str(exc)) from None
+    def defined(self) -> t.Dict[str, _mdevctl.Definition]:
+        """What mdevctl keeps, asked once and only where something is, or is to be, kept. Raises ``MdevError``."""
+        if self._definitions is None:
+            try:
+                self._definitions = _mdevctl.definitions(self.guard)
+            except _mdevctl.MdevctlError as exc:
+                raise MdevError("mdevctl", str(exc)) from None
+        return self._definitions
 
     # --------------------------------------------------------------------------------------------------- present
 
@@ -291,9 +295,8 @@ class Keeper:
         """All instances of one workload, or none."""
         jobs = [_Job(wish) for wish in wishes]
         job = jobs[0]
+        planned, claimed = dict(self._planned), set(self._claimed)
         try:
-            if self.order.persist:
-                self.read_definitions()
             for job in jobs:
                 self._decide(job)
             if not self.check_mode:
@@ -302,6 +305,7 @@ class Keeper:
                     self._make(job)
                 self._confirm(jobs)
         except MdevError as problem:
+            self._planned, self._claimed = planned, claimed
             return self._failed(workload, jobs, job, problem)
         return _Done(workload, jobs)
 
@@ -339,7 +343,7 @@ class Keeper:
         return entry
 
     def _check_definition(self, wish: Wish) -> None:
-        definition = self.defined.get(wish.uuid)
+        definition = self.defined().get(wish.uuid) if self.order.persist else None
         if definition is not None and (definition.parent, definition.type) != (wish.parent, wish.type):
             raise MdevError(
                 "conflict",
@@ -407,7 +411,7 @@ class Keeper:
 
     def _keeps(self, entry: LedgerEntry) -> bool:
         """Whether the instance comes back after a reboot, or is somebody else's to keep."""
-        return entry["reused"] or entry["uuid"] in self.defined
+        return entry["reused"] or entry["uuid"] in self.defined()
 
     def _announce(self, jobs: t.Sequence[_Job]) -> None:
         """Into the ledger with what is about to be made."""
@@ -423,7 +427,7 @@ class Keeper:
     def _new_entry(self, job: _Job, state: t.Literal["creating", "created"]) -> LedgerEntry:
         known = self.entry(job.uuid)
         # A definition that was there before us is not ours to undo.
-        defines = self.order.persist and job.uuid not in self.defined and job.action != "reused"
+        defines = self.order.persist and job.action != "reused" and job.uuid not in self.defined()
         return {
             "uuid": job.uuid,
             "parent": Name(str(job.wish.parent)),
@@ -458,6 +462,7 @@ class Keeper:
         except MdevError as problem:
             if problem.reason == "conflict":
                 self.ledger.drop(job.uuid)
+            job.pending = problem.reason in ("hung", "deadline")
             raise
 
     def _define(self, job: _Job) -> None:
@@ -471,6 +476,7 @@ class Keeper:
             _mdevctl.define(self.guard, job.uuid, entry["parent"], entry["type"], job.wish.attributes)
         except _mdevctl.MdevctlError as exc:
             raise MdevError("mdevctl", "%s cannot be made to survive a reboot: %s" % (job.wish, exc)) from None
+        self.defined()[job.uuid] = _mdevctl.Definition(entry["parent"], entry["type"])
 
     def _confirm(self, jobs: t.Sequence[_Job]) -> None:
         """Verified at the very end: others may have been at work meanwhile. Raises ``MdevError``."""
@@ -518,6 +524,8 @@ class Keeper:
             if found is not None and _is_entry(found, entry):
                 job.made = True
                 self._take_away(found)
+            elif job.pending:
+                return MdevError("hung", "%s may still appear when the driver answers" % job.wish)
             else:
                 self._forget(job.uuid)
         except MdevError as problem:
@@ -529,16 +537,17 @@ class Keeper:
     def release(self, workload: t.Optional[str], wishes: t.Sequence[Wish]) -> _Done:
         """Take back all instances of one workload; none, if one of them has to stay."""
         jobs = [_Job(wish) for wish in wishes]
-        job = jobs[0]
+        job, done = jobs[0], 0
         try:
             for job in jobs:
                 self._decide_release(job)
             for job in jobs if not self.check_mode else ():
                 self._let_go(job)
+                done += 1
         except MdevError as problem:
+            for other in jobs[done:]:
+                other.action, other.changes = "none", False
             job.action, job.reason, job.holders = "refused", problem.reason, problem.holders
-            for other in jobs[jobs.index(job) + 1 :]:
-                other.action = "none"
             return _Done(workload, jobs, problem.reason, problem.sentence)
         return _Done(workload, jobs)
 
@@ -593,10 +602,10 @@ class Keeper:
         if entry is None:
             return
         if entry["persist"]:
-            self.read_definitions()
             try:
-                if uuid in self.defined:
+                if uuid in self.defined():
                     _mdevctl.undefine(self.guard, uuid, entry["parent"])
+                    del self.defined()[uuid]
             except _mdevctl.MdevctlError as exc:
                 raise MdevError("mdevctl", "instance %s is still defined: %s" % (uuid, exc)) from None
         self.ledger.drop(uuid)

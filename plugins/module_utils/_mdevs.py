@@ -46,7 +46,8 @@ class Wish:
     accepts: t.Optional[str]
 
     def __str__(self) -> str:
-        return "instance %s (%s on %s)" % (self.uuid, self.type, self.parent)
+        place = " (%s on %s)" % (self.type or "any type", self.parent) if self.parent else ""
+        return "instance %s%s" % (self.uuid, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Mdevs:
         self.reader = reader
         self.sysfs = reader.sysfs
         self.bind_timeout = bind_timeout
+        self._waited_for: t.Set[str] = set()
 
     # -------------------------------------------------------------------------------------------------- looking
 
@@ -102,7 +104,8 @@ class Mdevs:
             found[0] = self.sysfs.links([("host", path)])[0]
             return found[0].errno not in _sysfs.VANISHED
 
-        if not there() and wait:
+        if not there() and wait and parent not in self._waited_for:
+            self._waited_for.add(parent)
             _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
         if found[0].errno in _sysfs.VANISHED:
             raise MdevError(
@@ -138,10 +141,11 @@ class Mdevs:
         items = [(instance.group, instance.path) for instance in instances]
         groups = self.reader.link_names(items, "iommu_group")
         cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
+        drivers = self.sysfs.links([(group, path + "/driver") for group, path in items])
         keys, complete = [], True
-        for instance, group, cdev in zip(instances, groups, cdevs):
-            # Without any name of its own below /dev/vfio nobody can be seen holding it.
-            complete = complete and (group is not None or bool(cdev.value))
+        for instance, group, cdev, driver in zip(instances, groups, cdevs, drivers):
+            # Once bound it has a name below /dev/vfio; whoever holds one without cannot be seen.
+            complete = complete and (group is not None or bool(cdev.value) or driver.errno in _sysfs.VANISHED)
             complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
             number = int(group) if group is not None and group.isdigit() else None
             keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
