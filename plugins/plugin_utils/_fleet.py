@@ -60,3 +60,10 @@ def reached(task_vars: t.Mapping[str, t.Any], gathered: str | None = None) -> li
         return hosts
     hostvars: HostVars = task_vars["hostvars"]
     return [host for host in hosts if not (hostvars.raw_get(host).get(gathered) or {}).get("unreachable")]
+
+
+def registered(task_vars: t.Mapping[str, t.Any], name: str, hosts: t.Iterable[str]) -> dict[str, dict[str, t.Any]]:
+    """What a task registered on each host; hosts that were left out or skipped it are not in it."""
+    hostvars: HostVars = task_vars["hostvars"]
+    results = {host: hostvars.raw_get(host).get(name) or {} for host in hosts if host in hostvars}
+    return {host: result for host, result in results.items() if result and not result.get("skipped")}

@@ -96,6 +96,31 @@ READINESS: t.Final[dict[str, Sentence]] = {
 }
 """Standing.reason, where it is not the reason of a pairing."""
 
+_REPLAN = "Make a new plan: this one no longer fits the fleet."
+
+PREPARING: t.Final[dict[str, Sentence]] = {
+    "uuid_clash": Sentence("its UUID is in use on another host", "Give the clashing targets other UUIDs in the plan."),
+    "source_unread": Sentence("its source host was not read, or too long ago", "Reach the source hosts, then rerun."),
+    "source_gone": Sentence(
+        "it is not on its source host any more", "If the VM has moved already, leave its workload out of the run."
+    ),
+    "source_changed": Sentence("on its source host it is not what the plan says", _REPLAN),
+    "target_unread": Sentence("the target host was not read in this run", "Reach the target hosts, then rerun."),
+    "parent_gone": Sentence(
+        "the target host has no such parent any more", "Rerun if that host has just booted, else make a new plan."
+    ),
+    "type_gone": Sentence("the parent does not offer the type any more", _REPLAN),
+    "no_room": Sentence("the parent has no room for it any more", _REPLAN),
+    "nobody_to_ask": Sentence(
+        "the plan has no string that a driver could be asked", "Set allow_unknown to create it all the same."
+    ),
+    "lost": Sentence("it was made, and is not there any more", "Find out who removes or replaces devices there."),
+    "unverified": Sentence("it was made, but its host could not be read afterwards", "Run again to have it verified."),
+    "task_failed": Sentence("the task on that host failed", "See the message of the failed task above."),
+}
+"""Why nothing, or nothing reliable, is there for a workload, where it is not the reason of a verdict or of the module
+that creates."""
+
 FINDINGS: t.Final[dict[str, Sentence]] = {
     "uuid_clash": Sentence("one UUID, several hosts", "Give one of the clashing devices another UUID."),
     "inconsistent": Sentence(
@@ -111,8 +136,8 @@ FINDINGS: t.Final[dict[str, Sentence]] = {
 }
 """Finding.kind, the most pressing first."""
 
-REASONS: t.Final[dict[str, Sentence]] = {**READING, **PROBING, **PAIRING, **READINESS}
-"""Every code that may explain why a device is not ready; a verdict's meaning wins over an attribute's."""
+REASONS: t.Final[dict[str, Sentence]] = {**READING, **PROBING, **PAIRING, **READINESS, **PREPARING}
+"""Every code that may explain why a device or a workload is not ready; a verdict's meaning wins over an attribute's."""
 
 
 def sentence(code: str | None, errno: str | None = None) -> str:

@@ -39,4 +39,5 @@ def host_vars(mount: pathlib.Path, host: str) -> dict[str, t.Any]:
         "ansible_python_interpreter": sys.executable,
         "vfio_migration_sysfs_root": str(mount / host / "sys"),
         "vfio_migration_proc_root": str(mount / host / "proc"),
+        "vfio_migration_ledger": str(mount.parent / "ledgers" / host),
     }

@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan files: read, and checked as a whole before anybody acts on a part of them.
+
+A plan may come from a person's editor, so nothing in it is trusted: names become paths, hosts become patterns of
+Ansible, UUIDs become devices.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, check
+
+# Proxmox VE and others use UUIDs that RFC 4122 does not know: any 8-4-4-4-12 hex is one.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# A host is also a pattern to Ansible, where these would choose others: all:!hv1, hv*, ~hv.
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_KERNELS = frozenset({"remove", "driver", "uevent", "driver_override", "subsystem", "iommu_group", "mdev_type"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class PlanError(ContractError):
+    """The plan is refused as a whole; nothing was touched. ``errors`` has one sentence for each mistake."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
+
+
+def uuid(text: str) -> str | None:
+    """The one spelling of a UUID: lower case, no braces; None when it is none."""
+    bare = text[1:-1] if text.startswith("{") and text.endswith("}") else text
+    return bare.lower() if _UUID.fullmatch(bare.lower()) else None
+
+
+def load(given: object) -> _model.Plan:
+    """A checked plan with UUIDs in one spelling, from the path of its file or from the plan itself.
+
+    Raises PlanError with every mistake, each naming its place in the file.
+    """
+    if given == "":
+        raise PlanError(["no plan is named: give the path of its file"])
+    where, value = (given, _read(given)) if isinstance(given, str) else ("plan", given)
+    errors = check(_model.Plan, value, where)
+    if errors:
+        raise PlanError(errors)
+    plan = t.cast("_model.Plan", value)
+    errors = [f"{where}{end}" for end in _mistakes(plan)]
+    if errors:
+        raise PlanError(errors)
+    return _spelled(plan)
+
+
+def age_error(plan: _model.Plan, max_age: int, now: str) -> str | None:
+    """Why the plan is too old to be acted on, None when it is not."""
+    age = _clock.age(plan["created"], now)
+    if age <= max_age:
+        return None
+    return (
+        f"plan {plan['id']} was made at {plan['created']}, {age} seconds ago, and one older than {max_age} seconds is "
+        "refused: make a new one, or set revalidate to have each workload compared with what its hosts say now"
+    )
+
+
+def select(plan: _model.Plan, workloads: list[str] | None, waves: list[int] | None) -> list[_model.Move]:
+    """The moves of these workloads (by id or name) and waves, all of them without any; a name it lacks is a mistake."""
+    known = {word for move in plan["moves"] for word in (move["workload"], move["name"])}
+    strangers = [f"plan {plan['id']} does not move {each!r}" for each in workloads or () if each not in known]
+    rounds = {move["wave"] for move in plan["moves"]}
+    strangers += [f"plan {plan['id']} has no wave {each}" for each in waves or () if each not in rounds]
+    if strangers:
+        raise PlanError(strangers)
+    return [
+        move
+        for move in plan["moves"]
+        if (not workloads or move["workload"] in workloads or move["name"] in workloads)
+        and (not waves or move["wave"] in waves)
+    ]
+
+
+def hosts(moves: t.Iterable[_model.Move]) -> list[str]:
+    """Every source and target once, in order of names."""
+    return sorted({host for move in moves for host in (move["source"], move["target"])})
+
+
+def _read(path: str) -> object:
+    """JSON only: it keeps strings as they are, where YAML makes numbers and dates of some."""
+    try:
+        return json.loads(pathlib.Path(path).expanduser().read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except OSError as error:
+        raise PlanError([f"cannot read the plan {path}: {error.strerror}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError([f"the plan {path} is not JSON, or was cut off: {error}"]) from error
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A key that stands twice is an editor's mistake; JSON would take the last one without a word."""
+    twice = [key for key, count in collections.Counter(key for key, _value in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"these keys stand more than once in one mapping: {', '.join(twice)}")
+    return dict(pairs)
+
+
+def _mistakes(plan: _model.Plan) -> t.Iterator[str]:
+    """What no contract of types can see. Every sentence starts with its path below the plan."""
+    if not _ID.fullmatch(plan["id"]):
+        yield f".id must be at most 128 letters, digits, dots, dashes and underscores, not {plan['id']!r}"
+    for number, move in enumerate(plan["moves"]):
+        yield from (f".moves[{number}]{end}" for end in _move_mistakes(move))
+        for index, device in enumerate(move["devices"]):
+            ends = _device_mistakes(device, plan["uuid_policy"])
+            yield from (f".moves[{number}].devices[{index}]{end}" for end in ends)
+    yield from _repeated(plan)
+
+
+def _move_mistakes(move: _model.Move) -> t.Iterator[str]:
+    if not move["workload"] or _CONTROL.search(move["workload"]):
+        yield f".workload must be text without control characters, not {move['workload']!r}"
+    for key, host in (("source", move["source"]), ("target", move["target"])):
+        if not _HOST.fullmatch(host):
+            yield f".{key} must be the name of a host with letters, digits, dots, dashes and underscores, not {host!r}"
+    if move["source"] == move["target"]:
+        yield f".target must be another host than the source, not {move['target']} too"
+    if move["wave"] < 1:
+        yield f".wave must be 1 or more, not {move['wave']}"
+    if not move["devices"]:
+        yield ".devices must have at least one device"
+
+
+def _device_mistakes(device: _model.PlanDevice, policy: str) -> t.Iterator[str]:
+    ident = uuid(device["uuid"])
+    if ident is None:
+        yield f".uuid must be 8-4-4-4-12 hexadecimal digits, not {device['uuid']!r}"
+    elif policy == "same" and ident != uuid(device["source"]):
+        yield f".uuid must be that of its source {device['source']} under uuid_policy same, not {ident}"
+    elif policy == "new" and ident == uuid(device["source"]):
+        yield f".uuid must not be that of its source under uuid_policy new, and both are {ident}"
+    for key, string in (("type_string", device["type_string"]), ("device_string", device["device_string"])):
+        if string is not None and not (string and string.isascii()):
+            yield f".{key} must be ASCII text that is not empty, or null, not {string!r}"
+    for number, attribute in enumerate(device["attributes"]):
+        error = _attribute_error(attribute)
+        if error:
+            yield f".attributes[{number}]{error}"
+
+
+def _attribute_error(attribute: _model.DeviceAttribute) -> str | None:
+    """The name becomes a path below the new device, where the kernel has files of its own."""
+    parts = attribute["name"].split("/")
+    if any(check(_Named, {"name": part}, "") for part in parts) or _KERNELS.intersection(parts):
+        return f".name must be an attribute below the device, not {attribute['name']!r}"
+    if not attribute["value"] or _CONTROL.search(attribute["value"]):
+        return f".value must be text without control characters and not empty, not {attribute['value']!r}"
+    return None
+
+
+class _Named(t.TypedDict):
+    name: _model.Name
+
+
+def _repeated(plan: _model.Plan) -> t.Iterator[str]:
+    """What must be there once in a whole plan."""
+    seen: dict[tuple[str, ...], str] = {}
+    for place, what, *key in _unique(plan):
+        first = seen.setdefault((what, *key), place)
+        if first != place:
+            yield f"{place} is the {what} {' '.join(key)} once more, after {first.lstrip('.')}"
+
+
+def _unique(plan: _model.Plan) -> t.Iterator[tuple[str, ...]]:
+    """Place, what it is, and the words that must differ. A workload that is moved cannot be stuck as well."""
+    for number, move in enumerate(plan["moves"]):
+        yield f".moves[{number}]", "workload", move["workload"]
+        for index, device in enumerate(move["devices"]):
+            place = f".moves[{number}].devices[{index}]"
+            yield f"{place}.uuid", "UUID", uuid(device["uuid"]) or device["uuid"]
+            yield f"{place}.source", "device", f"{move['source']}/{uuid(device['source']) or device['source']}"
+    for number, stuck in enumerate(plan["stuck"]):
+        yield f".stuck[{number}]", "workload", stuck["workload"]
+
+
+def _spelled(plan: _model.Plan) -> _model.Plan:
+    moves = [
+        _model.Move(
+            {
+                **move,
+                "devices": [
+                    _model.PlanDevice(
+                        {
+                            **device,
+                            "source": _model.Name(uuid(device["source"]) or device["source"]),
+                            "uuid": _model.Name(uuid(device["uuid"]) or device["uuid"]),
+                        }
+                    )
+                    for device in move["devices"]
+                ],
+            }
+        )
+        for move in plan["moves"]
+    ]
+    return _model.Plan({**plan, "moves": moves})
