@@ -93,7 +93,10 @@ def targets(moves: list[_model.Move], now: Now) -> Targets:
         found = found or rooms.lacking(move)
         if found is None:
             host = work.setdefault(move["target"], Work(requests=[], instances=[]))
-            host["requests"] += [one for one in map(_request, move["devices"]) if one and one not in host["requests"]]
+            wanted = [request for request in map(_request, move["devices"]) if request]
+            host["requests"] += [
+                one for number, one in enumerate(wanted) if one not in host["requests"] + wanted[:number]
+            ]
             found = _first(move, functools.partial(_verdict, move, now))
         if found is None:
             rooms.take(move)

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The published JSON schema of plans is current, and agrees with what the collection itself checks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts
+from ansible_collections.vfio.migration.tests.tools import schema
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
+
+CHECKER = jsonschema.Draft202012Validator(schema.schema(_model.Plan))
+EXAMPLES = sorted((schema.DEST.parents[2] / "tests" / "plans").glob("*.json"))
+
+
+def agreed(plan: object) -> bool:
+    """Whether both take it."""
+    taken = CHECKER.is_valid(plan)
+    errors = _contracts.check(_model.Plan, plan, "plan")
+    assert taken == (not errors), errors or [error.message for error in CHECKER.iter_errors(plan)]
+    return taken
+
+
+def test_the_published_schema_is_current() -> None:
+    assert schema.DEST.read_text(encoding="ascii") == schema.rendered(), "run ./dev schema"
+    jsonschema.Draft202012Validator.check_schema(schema.schema(_model.Plan))
+
+
+def test_every_field_of_a_move_is_there_with_what_it_means() -> None:
+    device = schema.schema(_model.Plan)["properties"]["moves"]["items"]["properties"]["devices"]["items"]
+    assert set(device["required"]) == set(t.get_type_hints(_model.PlanDevice))
+    assert device["properties"]["parent"]["description"] == "Parent on the target host."
+
+
+@pytest.mark.parametrize("change", plan_data.GOOD.values(), ids=plan_data.GOOD.keys())
+def test_good_plans_pass_both(change: plan_data.Change) -> None:
+    assert agreed(plan_data.changed(change))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_plans_pass_both(path: t.Any) -> None:
+    assert agreed(json.loads(path.read_text()))
+
+
+@pytest.mark.fault("L9", "L10")
+@pytest.mark.parametrize("change", [each[0] for each in plan_data.BROKEN.values()], ids=plan_data.BROKEN.keys())
+def test_broken_plans_pass_neither(change: plan_data.Change) -> None:
+    assert not agreed(plan_data.changed(change))
+
+
+def places(value: object, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
+    """Every place in a plan."""
+    if path:
+        yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in pairs:
+        yield from places(item, (*path, key))
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(), st.just([]), st.just({}), st.sampled_from("./;`\n")
+)
+
+
+@given(place=st.sampled_from(list(places(plan_data.two()))), junk=JUNK)
+@pytest.mark.fault("L9")
+def test_both_think_the_same_of_any_junk_anywhere(place: tuple[t.Any, ...], junk: object) -> None:
+    plan = copy.deepcopy(plan_data.two())
+    inner: t.Any = plan
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = junk
+    agreed(plan)
