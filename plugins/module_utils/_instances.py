@@ -499,7 +499,9 @@ class Keeper:
             undone = None if self.check_mode else self._undo(job)
             if undone is not None:
                 sentences.append("Could not be taken back, run again with state absent: %s" % undone.sentence)
-            if job.made:
+            if job.made and job.action == "reused":
+                job.action, job.changes = "given_back", False
+            elif job.made:
                 job.action = "created" if undone else "rolled_back"
             elif job.action != "unchanged":
                 job.action, job.changes = "none", False

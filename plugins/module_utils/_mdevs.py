@@ -169,7 +169,8 @@ class Mdevs:
             raise self._not_created(wish, directory, outcome)
         if outcome.state not in ("done", "errno"):
             raise _unreadable(str(wish), outcome)
-        if (found.parent, found.type) != (wish.parent, wish.type):
+        # The type is told a moment later than the device itself; await_bound waits for that.
+        if (found.parent, found.type or wish.type) != (wish.parent, wish.type):
             raise MdevError("conflict", "%s: there is %s instead" % (wish, found))
         return found
 
@@ -196,7 +197,7 @@ class Mdevs:
     def await_bound(self, found: Found, wish: Wish) -> None:
         """Until its driver has it and its attributes are there. Raises ``MdevError``."""
         wanted = [attribute["name"] for attribute in wish.attributes]
-        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in ["driver", *wanted]]
+        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in ["mdev_type", "driver", *wanted]]
 
         def bound() -> bool:
             return all(outcome.state == "done" for outcome in self.sysfs.exists(nodes))
@@ -210,7 +211,7 @@ class Mdevs:
         ]
         if self.find(found.uuid) is None:
             raise MdevError("gone", "%s went away while it was waited for" % wish)
-        if "driver" in missing:
+        if "driver" in missing or "mdev_type" in missing:
             raise MdevError(
                 "not_bound",
                 "%s: no driver bound it within %g s; raise bind_timeout if the driver is only slow"

@@ -1,0 +1,272 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kill -9 at every step of making and of removing; the next run ends where an undisturbed one would have ended.
+
+A step is whatever leaves a trace: a write to sysfs, a call of mdevctl, a rename of the ledger. The process dies before
+each, right after it was handed to the process that does it, and after it came back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.vfio.migration.plugins.module_utils import _guard, _instances
+from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
+from ansible_collections.vfio.migration.tests.integration.simulated.test_instances import (
+    CARD,
+    ONE,
+    OTHER,
+    Host,
+    actions,
+    parent,
+    uuid,
+    wish,
+)
+
+MAKING, REMOVING = 44, 33
+"""How many places there are to die in; a test counts them."""
+
+FOREIGN = {f"ffffffff-0000-4000-8000-{number:012d}": (CARD, OTHER)[number % 2] for number in range(24)}
+SCENARIO: dict[str, t.Any] = {
+    "version": 1,
+    "name": "crash",
+    "hosts": {
+        "h1": {
+            "parents": {address: parent(capacity={"model": "shared_units", "total": 16}) for address in (CARD, OTHER)},
+            "mdevs": [{"uuid": name, "parent": address, "type": ONE} for name, address in FOREIGN.items()],
+            "workloads": [{"name": "someone", "devices": sorted(FOREIGN)[:8]}],
+        }
+    },
+}
+ACCEPTED = "10de-0000-1-1.2"
+ATTRIBUTES = [{"name": "first", "value": "7"}]
+WISHES = [
+    wish(1, "vm1", accepts=ACCEPTED, attributes=ATTRIBUTES),
+    wish(2, "vm1", accepts=ACCEPTED, attributes=ATTRIBUTES, parent=OTHER),
+    wish(3, "vm2", accepts=ACCEPTED),
+]
+
+MDEVCTL = """#!/bin/sh
+# mdevctl with nothing but a folder: define, undefine and list.
+cd "$(dirname "$0")/defined" || exit 1
+case $1 in
+  define) cat > "$3.$5.json" ;;
+  undefine) rm "$3.$5.json" ;;
+  list)
+    printf '['
+    comma=''
+    for file in *.json; do
+      [ -e "$file" ] || continue
+      uuid=${file%%.*} parent=${file#*.}
+      printf '%s{"%s": [{"%s": ' "$comma" "${parent%.json}" "$uuid"
+      cat "$file"
+      printf '}]}'
+      comma=','
+    done
+    printf ']' ;;
+esac
+"""
+
+
+class Place(t.NamedTuple):
+    """A host on which mdevctl writes to a folder of its own."""
+
+    host: Host
+    defined: pathlib.Path
+
+    def make(self) -> _instances.Report:
+        return self.host.run(*WISHES, persist=True)
+
+    def remove(self) -> _instances.Report:
+        return self.host.absent()
+
+    def devices(self) -> dict[str, tuple[str, str]]:
+        """All instances: their parent, and what their attribute says."""
+        root = self.host.fleet.host("h1").sysfs_root / "bus/mdev/devices"
+        return {
+            path.name: (path.resolve().parent.name, (path / "first").read_text().strip()) for path in root.iterdir()
+        }
+
+    def ledger(self) -> list[dict[str, t.Any]]:
+        path = self.host.ledger / "ledger.json"
+        entries = json.loads(path.read_text())["entries"] if path.exists() else []
+        return [{key: value for key, value in entry.items() if key != "time"} for entry in entries]
+
+    def state(self) -> t.Any:
+        """Everything that counts."""
+        return self.devices(), self.ledger(), sorted(path.name for path in self.defined.iterdir())
+
+
+@pytest.fixture(scope="module")
+def running() -> t.Iterator[Fleet]:
+    with simulated_fleet(SCENARIO) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def place(running: Fleet, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Place]:
+    program = tmp_path / "bin" / "mdevctl"
+    defined = program.parent / "defined"
+    defined.mkdir(parents=True)
+    program.write_text(MDEVCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    found = Place(Host(running, tmp_path / "ledger"), defined)
+    yield found
+    for name in set(found.devices()) - set(FOREIGN):
+        found.host.remove_by_hand(name)
+
+
+class Fate:
+    """Counts the places to die in, and dies in one of them."""
+
+    def __init__(self, deadly: int | None) -> None:
+        self.passed = 0
+        self.deadly = deadly
+
+    def meet(self) -> None:
+        if self.passed == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.passed += 1
+
+    def watch(self) -> None:
+        """Stand at every step of this process."""
+        rename, run, send = os.replace, _guard.Guard.run, _guard._Child.send
+
+        def replace(*arguments: t.Any) -> None:
+            self.meet()
+            rename(*arguments)
+            self.meet()
+
+        def guarded(guard: _guard.Guard, ops: t.Sequence[_guard.Op]) -> list[_guard.Outcome]:
+            leaves_traces = any(op.handler in ("write", "mdevctl") for op in ops)
+            if leaves_traces:
+                self.meet()
+            outcomes = run(guard, ops)
+            if leaves_traces:
+                self.meet()
+            return outcomes
+
+        def sent(child: _guard._Child, calls: list[tuple[str, tuple[t.Any, ...]]]) -> None:
+            send(child, calls)
+            if any(handler in ("write", "mdevctl") for handler, _arguments in calls):
+                self.meet()
+
+        os.replace = replace  # type: ignore[assignment]
+        _guard.Guard.run = guarded  # type: ignore[method-assign,assignment]
+        _guard._Child.send = sent  # type: ignore[method-assign]
+
+
+def in_child(work: t.Callable[[], object], deadly: int | None) -> int:
+    """Do it in a process that dies at that step; how many places it passed, or -9."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fate = Fate(deadly)
+            fate.watch()
+            work()
+            os.write(writer, b"%d" % fate.passed)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        passed = file.read()
+    _pid, status = os.waitpid(pid, 0)
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else int(passed)
+
+
+def nothing_strange(place: Place) -> None:
+    """Nothing foreign was touched, and all else that is there has its name in the ledger."""
+    devices = place.devices()
+    assert {name: address for name, (address, _first) in devices.items() if name in FOREIGN} == FOREIGN
+    assert set(devices) - set(FOREIGN) <= {entry["uuid"] for entry in place.ledger()}
+
+
+@pytest.mark.fault("C9")
+def test_the_places_to_die_in_are_counted(place: Place) -> None:
+    assert in_child(place.make, None) == MAKING
+    assert in_child(place.remove, None) == REMOVING
+
+
+@pytest.fixture
+def undisturbed(place: Place) -> t.Any:
+    """What an undisturbed run leaves."""
+    place.make()
+    made = place.state()
+    place.remove()
+    assert set(place.devices()) == set(FOREIGN)
+    return made
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(MAKING))
+def test_making_is_finished_by_the_next_run(place: Place, undisturbed: t.Any, step: int) -> None:
+    assert in_child(place.make, step) == -signal.SIGKILL
+    nothing_strange(place)
+    report = place.make()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert place.state() == undisturbed
+    again = place.make()
+    assert (again.changed, place.state()) == (False, undisturbed)
+    nothing_strange(place)
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(MAKING))
+def test_making_is_cleaned_up_by_a_release(place: Place, step: int) -> None:
+    assert in_child(place.make, step) == -signal.SIGKILL
+    _settle(place)
+    report = place.remove()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert set(place.devices()) == set(FOREIGN)
+    assert place.state()[1:] == ([], [])
+    nothing_strange(place)
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(REMOVING))
+def test_removing_is_finished_by_the_next_run(place: Place, step: int) -> None:
+    place.make()
+    assert in_child(place.remove, step) == -signal.SIGKILL
+    nothing_strange(place)
+    report = place.remove()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert set(place.devices()) == set(FOREIGN)
+    assert place.state()[1:] == ([], [])
+    assert not place.remove().changed
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(REMOVING))
+def test_what_was_being_removed_can_be_made_again(place: Place, undisturbed: t.Any, step: int) -> None:
+    place.make()
+    assert in_child(place.remove, step) == -signal.SIGKILL
+    _settle(place)
+    report = place.make()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert place.state() == undisturbed
+    nothing_strange(place)
+
+
+def _settle(place: Place) -> None:
+    """The process that was handed the last step lives a moment longer."""
+    time.sleep(0.05)
+    nothing_strange(place)
+
+
+@pytest.mark.fault("C9")
+def test_a_draft_that_was_left_behind_is_no_ledger(place: Place) -> None:
+    place.host.ledger.mkdir()
+    (place.host.ledger / "ledger.json.new").write_text('{"schema_ver')
+    assert actions(place.make()) == [("created", None)] * 3
+    assert uuid(1) in place.devices()
+    place.remove()
