@@ -45,6 +45,8 @@ class Run:
     seconds: float
     tasks: dict[str, list[float]]
     """Task -> wall time of each time that it ran, in order."""
+    module_runs: dict[str, int]
+    """Task -> how often its module ran on the hosts; more often than the task where it loops."""
 
     def task(self, name: str) -> float:
         """Median wall time of a task."""
@@ -83,10 +85,13 @@ class Runner:
         if done.returncode:
             raise BenchError(f"{playbook} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
         tasks: dict[str, list[float]] = collections.defaultdict(list)
+        module_runs: collections.Counter[str] = collections.Counter()
         for line in self._seconds.read_text(encoding="utf-8").splitlines():
             one = json.loads(line)
-            tasks[one["task"].rpartition(" : ")[2]].append(one["seconds"])
-        return Run(seconds, dict(tasks))
+            name = one["task"].rpartition(" : ")[2]
+            tasks[name].append(one["seconds"])
+            module_runs[name] += one["module_runs"]
+        return Run(seconds, dict(tasks), dict(module_runs))
 
 
 def ratio(name: str, ours: t.Sequence[float], theirs: t.Sequence[float], target: float) -> bool:
