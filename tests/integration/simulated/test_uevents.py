@@ -33,8 +33,10 @@ if sys.argv[2]:
     monitor.filter_by(sys.argv[2])
 monitor.start()
 print("ready", flush=True)
-for device in iter(monitor.poll, None):
-    print(device.action, device.subsystem, device.sys_name, device.get("MDEV_STATE") or "-", flush=True)
+while True:
+    device = monitor.poll()
+    if device is not None:  # libudev says nothing of a kernel's event that the filter drops
+        print(device.action, device.subsystem, device.sys_name, device.get("MDEV_STATE") or "-", flush=True)
 """
 
 
