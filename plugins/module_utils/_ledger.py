@@ -18,7 +18,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, Ledger, LedgerEntry
+from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, LedgerEntry
 
 FILE = "ledger.json"
 LOCK = "lock"
@@ -103,25 +103,26 @@ class LedgerFile:
     def get(self, uuid: str) -> t.Optional[LedgerEntry]:
         return self._entries.get(uuid)
 
+    def update(self, entries: t.Sequence[LedgerEntry] = (), forget: t.Sequence[str] = ()) -> None:
+        """Forget some, then add or replace others, all in one step; on disk when this returns."""
+        kept = {uuid: entry for uuid, entry in self._entries.items() if uuid not in forget}
+        self._save(dict(kept, **{entry["uuid"]: entry for entry in entries}))
+
     def put(self, *entries: LedgerEntry) -> None:
-        """Add or replace entries; on disk when this returns."""
-        self._save(dict(self._entries, **{entry["uuid"]: entry for entry in entries}))
+        self.update(entries)
 
     def drop(self, *uuids: str) -> None:
-        """Forget entries; on disk when this returns."""
-        self._save({uuid: entry for uuid, entry in self._entries.items() if uuid not in uuids})
+        self.update((), uuids)
 
     def _save(self, entries: t.Dict[str, LedgerEntry]) -> None:
         if entries == self._entries:
             return
-        ledger: Ledger = {"schema_version": SCHEMA_VERSION, "entries": [entries[uuid] for uuid in sorted(entries)]}
         # Always the same name: what a killed process left of it is overwritten by the next.
         draft = self._path + ".new"
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(ledger, file, indent=1)
-                file.write("\n")
+                file.write(dump([entries[uuid] for uuid in sorted(entries)]))
                 file.flush()
                 os.fsync(fd)
             os.replace(draft, self._path)
@@ -138,6 +139,12 @@ def _sync_folder(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def dump(entries: t.Sequence[LedgerEntry]) -> str:
+    """A ``Ledger`` with an entry a line, for the person who has to look into it."""
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    return '{"schema_version": %d, "entries": [\n%s\n]}\n' % (SCHEMA_VERSION, lines)
 
 
 def parse(data: bytes, path: str) -> t.List[LedgerEntry]:

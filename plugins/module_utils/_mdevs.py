@@ -18,7 +18,8 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe, _sysfs, _udev, _workloads
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
-from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute, Holder, Name
+from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name
+from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
 
 _REMOVE_RETRIES = 5
 _REMOVE_PAUSE = 0.1
@@ -34,20 +35,7 @@ class MdevError(Exception):
         self.holders = list(holders)
 
 
-@dataclasses.dataclass(frozen=True)
-class Wish:
-    """An instance as it is wanted. Parent, type and workload may be missing where one is to be removed."""
-
-    uuid: Name
-    parent: t.Optional[Name]
-    type: t.Optional[Name]
-    workload: t.Optional[str]
-    attributes: t.List[DeviceAttribute]
-    accepts: t.Optional[str]
-
-    def __str__(self) -> str:
-        place = " (%s on %s)" % (self.type or "any type", self.parent) if self.parent else ""
-        return "instance %s%s" % (self.uuid, place)
+Processes = t.Tuple[t.List[_workloads.Process], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +65,7 @@ class Mdevs:
         self.sysfs = reader.sysfs
         self.bind_timeout = bind_timeout
         self._waited_for: t.Set[str] = set()
+        self._directories: t.Dict[t.Tuple[str, str], str] = {}
 
     # -------------------------------------------------------------------------------------------------- looking
 
@@ -97,6 +86,8 @@ class Mdevs:
     def type_directory(self, parent: str, type_id: str, wait: bool) -> str:
         """Directory of a type below its parent. With ``wait``, a parent that has not registered yet (its driver is
         still starting) is given time. Raises ``MdevError``."""
+        if (parent, type_id) in self._directories:
+            return self._directories[parent, type_id]
         path = "class/mdev_bus/" + parent
         found = [_sysfs.MISSING]
 
@@ -120,12 +111,16 @@ class Mdevs:
             raise MdevError("no_type", "parent %s does not offer the type %s (any more)" % (parent, type_id))
         if exists.state != "done":
             raise _unreadable("type %s of parent %s" % (type_id, parent), exists)
+        self._directories[parent, type_id] = directory
         return directory
 
     def room(self, directory: str) -> t.Optional[int]:
-        """How many more instances fit; null when the driver does not say."""
+        """How many more instances fit; null when the driver does not say. Raises ``MdevError`` when it hangs."""
         group = posixpath.dirname(posixpath.dirname(directory))
-        return _inventory.number(self.sysfs.read([(group, directory + "/available_instances")])[0])
+        outcome = self.sysfs.read([(group, directory + "/available_instances")])[0]
+        if outcome.state in ("hung", "deadline"):
+            raise _unreadable(posixpath.basename(group), outcome)
+        return _inventory.number(outcome)
 
     def free(self, directory: str) -> t.List[Found]:
         """Instances of a type that nobody holds, as far as that can be known, in the order of their UUIDs."""
@@ -136,8 +131,14 @@ class Mdevs:
         held, complete = self.holders(instances)
         return [instance for instance in instances if complete and not held.get(instance.uuid)]
 
-    def holders(self, instances: t.Sequence[Found]) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
-        """Who holds which instance, and whether nobody can have been overlooked."""
+    def processes(self) -> Processes:
+        """Who is running now, and whether that is all."""
+        return _workloads.processes(self.reader.options.proc_root, self.reader.guard)
+
+    def holders(
+        self, instances: t.Sequence[Found], processes: t.Optional[Processes] = None
+    ) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
+        """Who holds which instance (now, or among ``processes``), and whether nobody can have been overlooked."""
         items = [(instance.group, instance.path) for instance in instances]
         groups = self.reader.link_names(items, "iommu_group")
         cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
@@ -149,7 +150,7 @@ class Mdevs:
             complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
             number = int(group) if group is not None and group.isdigit() else None
             keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
-        found = _inventory.read_holders(self.reader, keys)
+        found = _workloads.match(keys, *(processes or self.processes()))
         return found.holders, complete and found.complete
 
     # ------------------------------------------------------------------------------------------------- creating
@@ -180,8 +181,11 @@ class Mdevs:
             return _unreadable(str(wish), outcome)
         if self.sysfs.exists([(posixpath.dirname(directory), directory)])[0].errno in _sysfs.VANISHED:
             return MdevError("gone", "%s was not created: the parent or its type went away" % wish)
-        if self.room(directory) == 0:
-            return no_room(wish)
+        try:
+            if self.room(directory) == 0:
+                return no_room(wish)
+        except MdevError as problem:
+            return problem
         if outcome.state == "done":
             return MdevError(
                 "not_created", "%s was not created although the driver took it; look at the kernel log" % wish
@@ -197,7 +201,8 @@ class Mdevs:
     def await_bound(self, found: Found, wish: Wish) -> None:
         """Until its driver has it and its attributes are there. Raises ``MdevError``."""
         wanted = [attribute["name"] for attribute in wish.attributes]
-        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in ["mdev_type", "driver", *wanted]]
+        wanted += ["driver"] if found.type is not None else ["driver", "mdev_type"]
+        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in wanted]
 
         def bound() -> bool:
             return all(outcome.state == "done" for outcome in self.sysfs.exists(nodes))
@@ -236,7 +241,7 @@ class Mdevs:
         """Whether the new device accepts what its source says. Raises ``MdevError`` unless it does."""
         if wish.accepts is None:
             return
-        result = _probe.ask_device(self.reader, found.uuid, wish.accepts)
+        result = _probe.ask_device(self.reader, found.group, found.path, wish.accepts)
         if result.verdict == "incompatible":
             raise MdevError(
                 "inconsistent",
@@ -252,9 +257,9 @@ class Mdevs:
 
     # ------------------------------------------------------------------------------------------------- removing
 
-    def check_free(self, found: Found) -> None:
-        """Raises ``MdevError`` when somebody holds it, or when nobody can tell."""
-        held, complete = self.holders([found])
+    def check_free(self, found: Found, processes: t.Optional[Processes] = None) -> None:
+        """Raises ``MdevError`` when somebody holds it (now, or among ``processes``), or when nobody can tell."""
+        held, complete = self.holders([found], processes)
         by = held.get(found.uuid, [])
         if by:
             names = ", ".join("%s (process %d, %s)" % (one["command"], one["pid"], one["workload"]) for one in by)

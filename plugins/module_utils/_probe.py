@@ -249,20 +249,18 @@ def _other_node(options: Options, device: Outcome, identities: t.Mapping[str, Id
 # --------------------------------------------------------------------------------------------------------------- asking
 
 
-def ask_device(reader: Reader, device: Name, string: str) -> Result:
-    """Ask the node of one existing device now; the source's vendor is the caller's business."""
+def ask_device(reader: Reader, group: str, path: str, string: str) -> Result:
+    """Ask the device in the directory ``path`` now; that the source is of the same vendor is the caller's business."""
     request: Request = {
         "scope": "device",
         "parent": None,
         "type": None,
-        "device": device,
+        "device": Name(posixpath.basename(path)),
         "string": string,
         "vendor": "",
         "source_type": None,
     }
-    node = _find_nodes(reader, [request])[node_key(request)]
-    if node.identity is not None:
-        request["vendor"] = node.identity.vendor
+    node = Node(path + "/migration_version", group, None, None, None)
     return _refusal(request, node, reader.options) or _ask(reader, [(0, node, request)])[0]
 
 

@@ -294,6 +294,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vfio.migration.plugins.module_utils import _host, _instances
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError
+from ansible_collections.vfio.migration.plugins.module_utils._order import parse
 
 NAME = "vfio.migration.mdev"
 
@@ -302,7 +303,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=_arguments(), supports_check_mode=True)
     params = module.params
     nothing: t.Dict[str, t.Any] = {"changed": False, "workloads": [], "ledger": []}
-    order, errors = _instances.parse(params)
+    order, errors = parse(params)
     if errors:
         module.fail_json(msg="%s: nothing was touched: %s" % (NAME, "; ".join(errors)), errors=errors, **nothing)
     try:

@@ -12,7 +12,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _instances, _inventory
+from ansible_collections.vfio.migration.plugins.module_utils import _instances, _inventory, _mdevs, _order, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils._jobs import Report
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import device_dir, type_dir, write
 
@@ -90,7 +91,7 @@ class Host:
         workload = {"name": "vm 7", "uuid": uuid(777), "devices": [name]}
         self.fleet.client("start_workload", host="h1", workload=workload)
 
-    def run(self, *instances: dict[str, t.Any], check_mode: bool = False, **params: t.Any) -> _instances.Report:
+    def run(self, *instances: dict[str, t.Any], check_mode: bool = False, **params: t.Any) -> Report:
         defaults = {
             "plan": "p1",
             "state": "present",
@@ -102,7 +103,7 @@ class Host:
             "bind_timeout": 2.0,
         }
         wanted = {**defaults, "instances": list(instances) or None, **params}
-        order, errors = _instances.parse(wanted)
+        order, errors = _order.parse(wanted)
         assert errors == []
         roots = self.fleet.host("h1")
         location = "bus/{bus}/devices/{address}/migration_version"
@@ -111,7 +112,7 @@ class Host:
         )
         return _instances.run(options, order, str(self.ledger), wanted["state"] == "absent", check_mode)
 
-    def absent(self, *instances: dict[str, t.Any], **params: t.Any) -> _instances.Report:
+    def absent(self, *instances: dict[str, t.Any], **params: t.Any) -> Report:
         return self.run(*instances, state="absent", **params)
 
 
@@ -132,15 +133,15 @@ def gone(number: int = 1, **keys: t.Any) -> dict[str, t.Any]:
     return {**wish(number), "parent": None, "type": None, "workload": None, **keys}
 
 
-def actions(report: _instances.Report) -> list[tuple[str, str | None]]:
+def actions(report: Report) -> list[tuple[str, str | None]]:
     return [(item["action"], item["reason"]) for one in report.workloads for item in one["instances"]]
 
 
-def verdicts(report: _instances.Report) -> list[tuple[str | None, bool, str | None]]:
+def verdicts(report: Report) -> list[tuple[str | None, bool, str | None]]:
     return [(one["workload"], one["ok"], one["reason"]) for one in report.workloads]
 
 
-def states(report: _instances.Report) -> dict[str, str]:
+def states(report: Report) -> dict[str, str]:
     return {entry["uuid"]: entry["state"] for entry in report.ledger}
 
 
@@ -479,14 +480,14 @@ def test_device_that_is_taken_at_the_last_moment_is_refused(host: Host, monkeypa
     """The look right before the write decides, not the one before that."""
     host.run(wish())
     looks = itertools.count()
-    real = _instances.Mdevs.check_free
+    real = _mdevs.Mdevs.check_free
 
-    def check(self: _instances.Mdevs, found: t.Any) -> None:
-        if next(looks) == 1:
+    def check(self: _mdevs.Mdevs, found: t.Any, *processes: t.Any) -> None:
+        if next(looks) == 2:
             host.hold(uuid(1))
-        real(self, found)
+        real(self, found, *processes)
 
-    monkeypatch.setattr(_instances.Mdevs, "check_free", check)
+    monkeypatch.setattr(_mdevs.Mdevs, "check_free", check)
     assert actions(host.absent()) == [("refused", "in_use")]
     assert host.writes(f"devices/{uuid(1)}/remove") == 0
 
@@ -494,7 +495,7 @@ def test_device_that_is_taken_at_the_last_moment_is_refused(host: Host, monkeypa
 @pytest.mark.fault("C11")
 def test_device_whose_holders_nobody_can_tell_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.run(wish())
-    monkeypatch.setattr(_inventory._workloads, "processes", lambda _root, _guard: ([], False))
+    monkeypatch.setattr(_workloads, "processes", lambda _root, _guard: ([], False))
     report = host.absent()
     assert actions(report) == [("refused", "holders")]
     assert "become: true" in (report.workloads[0]["msg"] or "")

@@ -1,0 +1,94 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What making and taking back have in common: the ledger, mdevctl, and taking an instance away.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
+from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs, Processes
+from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry
+from ansible_collections.vfio.migration.plugins.module_utils._order import Order
+
+
+class Keeper:
+    """Keeps the instances of one host. In check mode nothing is changed."""
+
+    def __init__(self, mdevs: Mdevs, ledger: LedgerFile, order: Order, check_mode: bool) -> None:
+        self.mdevs = mdevs
+        self.guard = mdevs.reader.guard
+        self.ledger = ledger
+        self.order = order
+        self.check_mode = check_mode
+        self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
+        self._definitions: t.Optional[t.Dict[str, _mdevctl.Definition]] = None
+        self._processes: t.Optional[Processes] = None
+
+    def processes(self) -> Processes:
+        """Who was running when the decisions began. Each removal looks again."""
+        if self._processes is None:
+            self._processes = self.mdevs.processes()
+        return self._processes
+
+    def entry(self, uuid: str) -> t.Optional[LedgerEntry]:
+        """What the ledger says, unless a reboot has ended it: only what mdevctl keeps comes back, and whatever stands
+        there otherwise is not what we made."""
+        entry = self.ledger.get(uuid)
+        if entry is not None and entry["boot_id"] != self.boot_id and not entry["persist"]:
+            return None
+        return entry
+
+    def defined(self) -> t.Dict[str, _mdevctl.Definition]:
+        """What mdevctl keeps, asked once and only where something is, or is to be, kept. Raises ``MdevError``."""
+        if self._definitions is None:
+            try:
+                self._definitions = _mdevctl.definitions(self.guard)
+            except _mdevctl.MdevctlError as exc:
+                raise MdevError("mdevctl", str(exc)) from None
+        return self._definitions
+
+    def look(self, job: Job) -> t.Optional[LedgerEntry]:
+        """What there is of a job's instance, and what the ledger says of it."""
+        entry = self.entry(job.uuid)
+        job.found = self.mdevs.find(job.uuid)
+        job.before = job.place(owner(entry)) if job.found is not None else None
+        return entry
+
+    def take_away(self, found: Found) -> None:
+        """Announce, remove, forget. Raises ``MdevError``."""
+        entry = self.entry(found.uuid)
+        if entry is not None and entry["state"] != "removing":
+            self.mdevs.check_free(found)
+            self.ledger.put(t.cast(LedgerEntry, dict(entry, state="removing")))
+        self.mdevs.remove(found)
+        self.forget(found.uuid)
+
+    def forget(self, uuid: str) -> None:
+        """Out of mdevctl, if we put it there, and out of the ledger. Raises ``MdevError``."""
+        entry = self.ledger.get(uuid)
+        if entry is None:
+            return
+        if entry["persist"]:
+            try:
+                if uuid in self.defined():
+                    _mdevctl.undefine(self.guard, uuid, entry["parent"])
+                    del self.defined()[uuid]
+            except _mdevctl.MdevctlError as exc:
+                raise MdevError("mdevctl", "instance %s is still defined: %s" % (uuid, exc)) from None
+        self.ledger.drop(uuid)
+
+
+def is_entry(found: Found, entry: LedgerEntry) -> bool:
+    """A type that the kernel does not tell (its driver hangs) is no reason to call it another instance."""
+    return (found.parent, found.type or entry["type"]) == (entry["parent"], entry["type"])
+
+
+def owner(entry: t.Optional[LedgerEntry]) -> t.Optional[str]:
+    return "%s: %s" % (entry["plan"], entry["workload"]) if entry is not None else None

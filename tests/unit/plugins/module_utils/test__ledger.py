@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile, dump, parse
+from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry
+
+LOCKER = """
+import sys
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
+with LedgerFile(sys.argv[1]) as ledger:
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+WRITER = """
+import sys
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
+for number in range(20):
+    with LedgerFile(sys.argv[1], 30.0) as ledger:
+        uuid = "%s-%d" % (sys.argv[2], number)
+        ledger.put({
+            "uuid": uuid, "parent": "p", "type": "t", "plan": "p", "workload": "w", "state": "created",
+            "persist": False, "reused": False, "boot_id": None, "time": "2026-11-22T19:04:14Z",
+        })
+"""
+
+
+def entry(uuid: str, **changes: t.Any) -> LedgerEntry:
+    made = {
+        "uuid": uuid,
+        "parent": "0000:3b:00.0",
+        "type": "nv-1",
+        "plan": "p1",
+        "workload": 'web "1" \u00fc',
+        "state": "creating",
+        "persist": False,
+        "reused": False,
+        "boot_id": None,
+        "time": "2026-11-22T19:04:14Z",
+    }
+    return t.cast(LedgerEntry, dict(made, **changes))
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        env=environment,
+    )
+
+
+def test_what_is_put_is_read_again(tmp_path: t.Any) -> None:
+    folder = str(tmp_path / "ledger")
+    with LedgerFile(folder) as ledger:
+        assert ledger.entries == []
+        ledger.put(entry("b"), entry("a"))
+        ledger.put(entry("b", state="created"))
+    found = LedgerFile(folder).read()
+    assert found.entries == [entry("a"), entry("b", state="created")]
+    with LedgerFile(folder) as ledger:
+        ledger.drop("a", "never there")
+        assert ledger.get("a") is None
+    assert LedgerFile(folder).read().entries == [entry("b", state="created")]
+    assert sorted(os.listdir(folder)) == ["ledger.json", "lock"]
+    assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in ("ledger.json", "lock")] == [0o600] * 2
+
+
+def test_reading_makes_nothing(tmp_path: t.Any) -> None:
+    assert LedgerFile(str(tmp_path / "ledger")).read().entries == []
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_nothing_new_is_not_written(tmp_path: t.Any) -> None:
+    with LedgerFile(str(tmp_path)) as ledger:
+        ledger.put(entry("a"))
+        before = os.stat(str(tmp_path / "ledger.json")).st_ino
+        ledger.put(entry("a"))
+        ledger.drop("b")
+        assert os.stat(str(tmp_path / "ledger.json")).st_ino == before
+
+
+def test_an_entry_is_a_line() -> None:
+    text = dump([entry("a"), entry("b")])
+    assert [line[:11] for line in text.splitlines()] == ['{"schema_ve', '{"uuid": "a', '{"uuid": "b', "]}"]
+    assert parse(text.encode(), "f") == [entry("a"), entry("b")]
+
+
+DAMAGED = [
+    (b"", "Expecting value"),
+    (dump([entry("a")]).encode()[:-20], "Unterminated"),
+    (b"[]", "indices"),
+    (b'{"schema_version": 2, "entries": []}', "it is of version 2, not 1"),
+    (b'{"schema_version": 1, "entries": [{"uuid": "a"}]}', "an entry has the keys uuid"),
+    (b"\xff", "utf-8"),
+]
+
+
+@pytest.mark.parametrize(("data", "cause"), DAMAGED)
+def test_damaged_ledger_is_refused_and_never_overwritten(tmp_path: t.Any, data: bytes, cause: str) -> None:
+    path = tmp_path / "ledger.json"
+    path.write_bytes(data)
+    with pytest.raises(LedgerError, match=cause) as error, LedgerFile(str(tmp_path)):
+        pass
+    assert str(path) in str(error.value)
+    assert path.read_bytes() == data
+    path.write_bytes(dump([]).encode())
+    with LedgerFile(str(tmp_path)):
+        pass
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: t.Any) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(LedgerError, match=r"ledger in .*/file/x cannot be opened: Not a directory"), LedgerFile(
+        str(tmp_path / "file" / "x")
+    ):
+        pass
+
+
+def test_disk_that_is_full_is_named_and_changes_nothing(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_source: str, _target: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with LedgerFile(str(tmp_path)) as ledger:
+        ledger.put(entry("a"))
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(LedgerError, match="No space left on device"):
+            ledger.put(entry("b"))
+        assert ledger.entries == [entry("a")]
+    assert LedgerFile(str(tmp_path)).read().entries == [entry("a")]
+
+
+@pytest.mark.fault("C9")
+def test_second_controller_is_told_who_is_at_work_and_gets_in_after_it(tmp_path: t.Any) -> None:
+    other = python(LOCKER, str(tmp_path))
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(LedgerError, match="in use by process %d; another controller" % other.pid), LedgerFile(
+            str(tmp_path), 0.2
+        ):
+            pass
+        assert LedgerFile(str(tmp_path)).read().entries == [], "check mode needs no lock"
+        other.kill()
+        with LedgerFile(str(tmp_path), 10.0) as ledger:
+            ledger.put(entry("a"))
+    finally:
+        other.kill()
+        other.communicate()
+
+
+@pytest.mark.fault("C9")
+def test_two_writers_at_once_lose_nothing(tmp_path: t.Any) -> None:
+    writers = [python(WRITER, str(tmp_path), name) for name in ("one", "two")]
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert len(LedgerFile(str(tmp_path)).read().entries) == 40
+    assert json.loads((tmp_path / "ledger.json").read_text())["schema_version"] == 1

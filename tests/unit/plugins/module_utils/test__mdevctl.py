@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+
+import pytest
+
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
+
+UUID = "6f7bd1a2-9c43-4f4c-8c53-0d8f6d3c2b10"
+PARENT = "0000:3b:00.0"
+
+
+@pytest.fixture
+def guard() -> t.Iterator[Guard]:
+    with Guard(_mdevctl.HANDLERS, 5.0, 20.0) as running:
+        yield running
+
+
+@pytest.fixture
+def program(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[str], None]:
+    """Puts a script in mdevctl's place; it finds itself in the folder $HERE."""
+
+    def put(script: str) -> None:
+        path = tmp_path / "mdevctl"
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(0o755)
+
+    monkeypatch.setenv("HERE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return put
+
+
+def test_definitions_are_read_by_uuid(program: t.Callable[[str], None], guard: Guard) -> None:
+    listing = [{PARENT: [{UUID.upper(): {"mdev_type": "nv-1", "start": "auto", "attrs": []}}]}, {"matrix": []}]
+    program("echo '%s'" % json.dumps(listing))
+    assert _mdevctl.definitions(guard) == {UUID: _mdevctl.Definition(PARENT, "nv-1")}
+
+
+def test_definition_carries_the_attributes_in_order(
+    program: t.Callable[[str], None], guard: Guard, tmp_path: t.Any
+) -> None:
+    program('echo "$*" > "$HERE/words"; cat > "$HERE/text"')
+    attributes = [{"name": "assign_adapter", "value": "5"}, {"name": "assign_adapter", "value": "6"}]
+    _mdevctl.define(guard, UUID, PARENT, "nv-1", t.cast("t.Any", attributes))
+    assert (tmp_path / "words").read_text().split() == [
+        *("define", "--uuid", UUID, "--parent", PARENT),
+        *("--jsonfile", "/dev/stdin"),
+    ]
+    assert json.loads((tmp_path / "text").read_text()) == {
+        "mdev_type": "nv-1",
+        "start": "auto",
+        "attrs": [{"assign_adapter": "5"}, {"assign_adapter": "6"}],
+    }
+
+
+WORDS: t.List[t.Tuple[str, str]] = [
+    ("echo 'no such thing' >&2; exit 1", "mdevctl list failed: no such thing"),
+    ("exit 3", "mdevctl list failed: exit code 3"),
+    ("echo nonsense", "mdevctl list gave something else than its JSON"),
+    ("echo '[1]'", "mdevctl list gave something else than its JSON"),
+    ('echo \'[{"p": [{"u": {}}]}]\'', "mdevctl list gave something else than its JSON"),
+]
+
+
+@pytest.mark.parametrize(("script", "message"), WORDS)
+def test_what_mdevctl_gets_wrong_is_said(
+    program: t.Callable[[str], None], guard: Guard, script: str, message: str
+) -> None:
+    program(script)
+    with pytest.raises(_mdevctl.MdevctlError, match=message):
+        _mdevctl.definitions(guard)
+
+
+def test_nothing_defined(program: t.Callable[[str], None], guard: Guard) -> None:
+    program("echo '[]'")
+    assert _mdevctl.definitions(guard) == {}
+
+
+def test_missing_mdevctl_names_the_role(guard: Guard, tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(_mdevctl.MdevctlError, match=r"vfio\.migration\.bootstrap"):
+        _mdevctl.definitions(guard)
+
+
+def test_mdevctl_that_hangs_is_left_behind(
+    program: t.Callable[[str], None], guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("exec sleep 3")
+    monkeypatch.setattr(_mdevctl, "PATIENCE", 0.2)
+    guard._timeout = 0.2
+    with pytest.raises(_mdevctl.MdevctlError, match=r"mdevctl undefine gave no answer \(hung\)"):
+        _mdevctl.undefine(guard, UUID, PARENT)
