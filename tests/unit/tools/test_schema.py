@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _plan
 from ansible_collections.vfio.migration.tests.tools import schema
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
 
@@ -25,7 +25,7 @@ EXAMPLES = sorted((schema.DEST.parents[2] / "tests" / "plans").glob("*.json"))
 
 def agreed(plan: object) -> bool:
     """Whether both take it."""
-    taken = CHECKER.is_valid(plan)
+    taken = bool(CHECKER.is_valid(plan))
     errors = _contracts.check(_model.Plan, plan, "plan")
     assert taken == (not errors), errors or [error.message for error in CHECKER.iter_errors(plan)]
     return taken
@@ -50,6 +50,13 @@ def test_good_plans_pass_both(change: plan_data.Change) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_plans_pass_both(path: t.Any) -> None:
     assert agreed(json.loads(path.read_text()))
+
+
+def test_the_plan_of_the_guide_is_a_plan() -> None:
+    guide = (schema.DEST.parents[1] / "docsite" / "rst" / "guide_targets.rst").read_text(encoding="utf-8")
+    block = guide.partition(".. code-block:: json\n")[2].partition("\n\n``source``")[0]
+    assert agreed(json.loads(block))
+    assert _plan.load(json.loads(block))["id"] == "rack7"
 
 
 @pytest.mark.fault("L9", "L10")

@@ -62,9 +62,10 @@ def test_what_fits_is_asked_and_created() -> None:
     node = {"scope": "type", "parent": "p1", "type": "t1", "device": None}
     source = {"string": "s", "vendor": data.VENDOR, "source_type": "t1"}
     assert found["hosts"]["hv2"]["requests"] == [{**node, **source}], "once for both devices"
-    assert found["hosts"]["hv3"]["instances"] == [
-        {"workload": "vm2", "uuid": UUID.format(103), "parent": "p1", "type": "t1", "attributes": [], "accepts": "s"}
-    ]
+    expected = _targets.Instance(
+        workload="vm2", uuid=UUID.format(103), parent="p1", type="t1", attributes=[], accepts="s"
+    )
+    assert found["hosts"]["hv3"]["instances"] == [expected]
 
 
 def test_before_it_is_asked_there_are_only_questions() -> None:
