@@ -33,7 +33,8 @@ def _hardware(path: str) -> t.Optional[t.Tuple[t.Optional[str], t.Optional[str]]
         _context = _context or pyudev.Context()
         properties = pyudev.Devices.from_sys_path(_context, path).properties
         return properties.get("ID_VENDOR_FROM_DATABASE"), properties.get("ID_MODEL_FROM_DATABASE")
-    except pyudev.DeviceNotFoundError:
+    except (pyudev.DeviceNotFoundError, ValueError):
+        # A name is never worth a host's report, not even when the database holds bytes that are no text.
         return None, None
 
 
