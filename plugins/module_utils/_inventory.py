@@ -33,6 +33,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Snapshot,
     Timestamp,
     Type,
+    Workload,
 )
 
 _HOST = "host"
@@ -63,6 +64,7 @@ DETAILS = {
     "no_pyudev": "Names of the hardware need pyudev for the Python that Ansible uses on the host; "
     "the role vfio.migration.bootstrap installs it.",
     "other_root": "Names of the hardware need sysfs at /sys, because libudev looks nowhere else.",
+    "vendor_unknown": "The vendor, subsystem or driver could not be read, so it may not be compared with any other.",
     "holders": "Not every process could be looked at, so a device without a known holder may still be in use; "
     "run with become: true.",
 }
@@ -82,15 +84,21 @@ class Options(t.NamedTuple):
     page_size: int
 
 
+class HostError(Exception):
+    """The host cannot be described at all."""
+
+
 class Identity(t.NamedTuple):
-    """Who answers for a device directory."""
+    """Who answers for a device directory. ``vendor`` is null when what it is made of could not be read."""
 
     bus: t.Optional[str]
-    vendor: str
+    vendor: t.Optional[str]
     driver: t.Optional[str]
     driver_version: t.Optional[str]
     numa_node: t.Optional[int]
     iommu_group: t.Optional[int]
+    group_known: bool
+    """False when the IOMMU group could not be read; a device may also have none."""
 
 
 def timestamp() -> Timestamp:
@@ -143,7 +151,9 @@ class Reader:
         listed = {}
         for path, outcome in zip(directories, self.sysfs.list([(_HOST, path) for path in directories])):
             listed[path] = list(outcome.value) if outcome.state == "done" else []
-            if outcome.state != "done" and outcome.errno_name != "ENOENT":
+            if not _known(outcome):
+                if path in _ESSENTIAL:
+                    raise HostError("%s: %s" % (path, DETAILS[reason(outcome)]))
                 self.note(path, reason(outcome))
         return listed
 
@@ -155,8 +165,10 @@ class Reader:
                 found[outcome.value] = True
             elif outcome.state == "done":
                 self.note(link, "no_device")
+            elif not _known(outcome) and posixpath.dirname(link) in _ESSENTIAL:
+                raise HostError("%s: %s" % (link, DETAILS[reason(outcome)]))
             else:
-                self.note(link, "gone" if outcome.errno_name == "ENOENT" else reason(outcome))
+                self.note(link, reason(outcome))
         return sorted(found)
 
     def discover(self) -> t.Tuple[t.List[str], t.List[str], t.List[str]]:
@@ -181,41 +193,39 @@ class Reader:
 
     def identify(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Identity]:
         """Identity of device directories, given as (group, path)."""
-        buses = self.link_names(items, "subsystem")
-        groups = self.link_names(items, "iommu_group")
+        buses = self._links(items, "subsystem")
+        groups = self._links(items, "iommu_group")
         drivers = self._links(items, "driver")
-        versions = self._driver_versions({path for path in drivers if path})
+        versions = self._driver_versions({outcome.value for outcome in drivers if outcome.value})
         vendors = self.sysfs.read([(group, path + "/vendor") for group, path in items])
         nodes = self.sysfs.read([(group, path + "/numa_node") for group, path in items])
         found = []
         for index in range(len(items)):
-            driver_path = drivers[index]
-            driver = posixpath.basename(driver_path) if driver_path else None
+            bus, driver = _base(buses[index]), _base(drivers[index])
             numa_node = number(nodes[index])
+            # Half an identity would be another identity, and another vendor is a definite no.
+            sure = all(_known(outcome) for outcome in (buses[index], drivers[index], vendors[index]))
             found.append(
                 Identity(
-                    bus=buses[index],
-                    vendor=vendor_identity(_word(vendors[index]), buses[index], driver),
+                    bus=bus,
+                    vendor=vendor_identity(_word(vendors[index]), bus, driver) if sure else None,
                     driver=driver,
-                    driver_version=versions.get(driver_path or ""),
+                    driver_version=versions.get(drivers[index].value or ""),
                     numa_node=numa_node if numa_node is not None and numa_node >= 0 else None,
-                    iommu_group=_to_int(groups[index]),
+                    iommu_group=_to_int(_base(groups[index])),
+                    group_known=_known(groups[index]),
                 )
             )
         return found
 
-    def _links(self, items: t.Sequence[t.Tuple[str, str]], name: str) -> t.List[t.Optional[str]]:
-        outcomes = self.sysfs.links([(group, path + "/" + name) for group, path in items])
-        return [outcome.value if outcome.state == "done" else None for outcome in outcomes]
-
-    def link_names(self, items: t.Sequence[t.Tuple[str, str]], name: str) -> t.List[t.Optional[str]]:
-        return [posixpath.basename(path) if path else None for path in self._links(items, name)]
+    def _links(self, items: t.Sequence[t.Tuple[str, str]], name: str) -> t.List[Outcome]:
+        return self.sysfs.links([(group, path + "/" + name) for group, path in items])
 
     def _driver_versions(self, drivers: t.Set[str]) -> t.Dict[str, t.Optional[str]]:
         """By driver directory. A module without a version still has a checksum of its sources, as good for noticing
         that the driver was replaced."""
         paths = sorted(drivers)
-        modules = self._links([(_HOST, path) for path in paths], "module")
+        modules = [outcome.value for outcome in self._links([(_HOST, path) for path in paths], "module")]
         wanted = sorted({module for module in modules if module})
         version = self.sysfs.read([(_HOST, module + "/version") for module in wanted])
         checksum = self.sysfs.read([(_HOST, module + "/srcversion") for module in wanted])
@@ -250,9 +260,21 @@ class Reader:
 
 
 _DRIVER_FILES = frozenset(("bind", "unbind", "new_id", "remove_id", "uevent", "module"))
+_ESSENTIAL = frozenset(("class/mdev_bus", "bus/mdev/devices"))
+"""Without these nothing can be said of a host, and nothing said would look like nothing there."""
+
+
+def _known(outcome: Outcome) -> bool:
+    """Whether it is there, or surely not."""
+    return outcome.state == "done" or outcome.errno_name == "ENOENT"
+
+
+def _base(link: Outcome) -> t.Optional[str]:
+    return posixpath.basename(link.value) if link.value else None
 
 
 def reason(outcome: Outcome) -> str:
+    """Stable code for what could not be read."""
     if outcome.state != "errno":
         return outcome.state
     if outcome.errno in _sysfs.DENIED:
@@ -270,6 +292,7 @@ def _to_int(text: t.Optional[str]) -> t.Optional[int]:
 
 
 def number(outcome: Outcome) -> t.Optional[int]:
+    """A number that was read, else null."""
     return _to_int(_word(outcome))
 
 
@@ -279,10 +302,7 @@ def snapshot(options: Options) -> Snapshot:
     with Guard(HANDLERS, options.read_timeout, options.deadline) as guard:
         reader = Reader(options, guard)
         parent_paths, mdev_paths, vfio_paths = reader.discover()
-        parents = read_parents(reader, parent_paths)
-        devices, keys = read_devices(reader, {parent["path"]: parent for parent in parents}, mdev_paths, vfio_paths)
-        found = read_holders(reader, keys)
-        _note_holders(devices, found)
+        parents, devices, workloads = _look_at(reader, parent_paths, mdev_paths, vfio_paths)
         _hardware(reader, parents, devices)
         for parent in parents:
             if parent["path"] in guard.hung_groups:
@@ -299,7 +319,7 @@ def snapshot(options: Options) -> Snapshot:
             "time": timestamp(),
             "parents": parents,
             "devices": devices,
-            "workloads": found.workloads,
+            "workloads": workloads,
             "notes": reader.notes,
         }
 
@@ -307,22 +327,28 @@ def snapshot(options: Options) -> Snapshot:
 def devices_at(reader: Reader, paths: t.Sequence[str]) -> t.List[Device]:
     """Records of the mediated devices at these real paths, as in a snapshot, but for the names of the hardware. Those
     that are gone are left out."""
-    parents = read_parents(reader, sorted({posixpath.dirname(path) for path in paths}))
-    devices, keys = read_devices(reader, {parent["path"]: parent for parent in parents}, paths, [])
-    _note_holders(devices, read_holders(reader, keys))
-    return devices
+    return _look_at(reader, sorted({posixpath.dirname(path) for path in paths}), paths, [])[1]
 
 
-def _note_holders(devices: t.Sequence[Device], found: _workloads.Found) -> None:
+def _look_at(
+    reader: Reader, parent_paths: t.Sequence[str], mdevs: t.Sequence[str], others: t.Sequence[str]
+) -> t.Tuple[t.List[Parent], t.List[Device], t.List[Workload]]:
+    """Parents, devices and who holds them, of real paths."""
+    # What the kernel's core answers first: a driver that hangs then takes nothing of it along.
+    parents, types = _parents(reader, parent_paths)
+    frames = _frames(reader, mdevs, others)
+    _add_types(reader, types)
+    devices = _devices(reader, {parent["path"]: parent for parent in parents}, frames)
+    found = _holders(reader, [frame.key() for frame in frames])
     for device in devices:
-        held = found.holders.get(device["id"])
-        device["in_use_by"] = held if held or not found.complete else []
+        device["in_use_by"] = found.of(device["id"])
+    return parents, devices, found.workloads
 
 
-def read_holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.Found:
+def _holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.Found:
     """Walking /proc is not cheap, so a host without devices is spared it."""
     if not keys:
-        return _workloads.Found({}, [], True)
+        return _workloads.Found({}, [], frozenset())
     found, complete = _workloads.processes(reader.options.proc_root, reader.guard)
     if not complete:
         reader.note(_HOST, "holders")
@@ -332,9 +358,7 @@ def read_holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloa
 def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) -> None:
     """Names for the parents and for the devices that have none; an mdev is known by its parent's name."""
     plain: t.List[t.Union[Parent, Device]] = [*parents, *(device for device in devices if device["parent"] is None)]
-    names, missing = _udev.hardware(
-        reader.options.sysfs_root, [(record["path"], record["path"]) for record in plain], reader.guard
-    )
+    names, missing = _udev.hardware(reader.options.sysfs_root, [record["path"] for record in plain], reader.guard)
     if missing:
         reader.note(_HOST, missing)
     by_address: t.Dict[str, Hardware] = {}
@@ -350,7 +374,8 @@ def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) 
 # ------------------------------------------------------------------------------------------------- parents and types
 
 
-def read_parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
+def _parents(reader: Reader, paths: t.Sequence[str]) -> t.Tuple[t.List[Parent], t.List[t.Tuple[Parent, str]]]:
+    """Parents without their types yet, and the types to be read as (parent, type id)."""
     identities = reader.identify([(path, path) for path in paths])
     listings = reader.sysfs.list([(path, path + "/" + _TYPES) for path in paths])
     parents: t.List[Parent] = []
@@ -369,18 +394,24 @@ def read_parents(reader: Reader, paths: t.Sequence[str]) -> t.List[Parent]:
         }
         if listing.state != "done":
             reader.note("parents/" + parent["address"], reason(listing))
+        elif identity.vendor is None:
+            reader.note("parents/" + parent["address"], "vendor_unknown")
+        if parent["state"] == "ok" and (listing.state != "done" or identity.vendor is None):
+            parent["state"] = "unknown"
         parents.append(parent)
-    type_nodes = [
+    return parents, [
         (parent, name)
         for parent, listing in zip(parents, listings)
         for name in (listing.value if listing.state == "done" else ())
     ]
-    types = _types(reader, type_nodes)
-    for (parent, _name), found in zip(type_nodes, types):
+
+
+def _add_types(reader: Reader, nodes: t.Sequence[t.Tuple[Parent, str]]) -> None:
+    types = _types(reader, nodes)
+    for (parent, _name), found in zip(nodes, types):
         if found is not None:
             parent["types"].append(found)
-    _mark_gone(reader, [parent for (parent, _name), found in zip(type_nodes, types) if found is None])
-    return parents
+    _mark_gone(reader, [parent for (parent, _name), found in zip(nodes, types) if found is None])
 
 
 def _mark_gone(reader: Reader, suspects: t.Sequence[Parent]) -> None:
@@ -436,39 +467,68 @@ def _instances(reader: Reader, item: str, outcome: Outcome) -> t.Optional[int]:
 # ------------------------------------------------------------------------------------------------------------ devices
 
 
-def read_devices(
-    reader: Reader, parents: t.Mapping[str, Parent], mdevs: t.Sequence[str], others: t.Sequence[str]
-) -> t.Tuple[t.List[Device], t.List[_workloads.DeviceKey]]:
-    """Records of all devices, and the names by which a process can hold them."""
+class Frame(t.NamedTuple):
+    """What the links of a device say, before any driver is asked."""
+
+    path: str
+    group: str
+    """Directory whose driver answers for it: the parent's for an mdev."""
+    mediated: bool
+    type: t.Optional[Name]
+    identity: Identity
+    cdevs: Outcome
+
+    def key(self) -> _workloads.DeviceKey:
+        """By what processes name it."""
+        sure = self.identity.group_known and _known(self.cdevs)
+        return _workloads.DeviceKey(Name(self.id), self.identity.iommu_group, self.cdevs.value or [], sure)
+
+    @property
+    def id(self) -> str:
+        return posixpath.basename(self.path)
+
+
+def _frames(reader: Reader, mdevs: t.Sequence[str], others: t.Sequence[str]) -> t.List[Frame]:
+    """All devices; one that was made an mdev only after the mdevs were listed is left to the next run."""
     items = [(posixpath.dirname(path), path) for path in mdevs] + [(path, path) for path in others]
     identities = reader.identify(items)
     types = mdev_types(reader, items[: len(mdevs)])
     cdevs = reader.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
-    nodes = []
-    for index, (group, path) in enumerate(items):
-        bus, address = identities[index].bus or "pci", posixpath.basename(path)
-        node = path + "/" + _VERSION
-        if index >= len(mdevs):
-            node = device_attribute(reader.options.device_attribute, bus, address)
-        nodes.append((group, path, node))
-    versions = reader.versions(nodes)
+    return [
+        Frame(
+            path,
+            group,
+            index < len(mdevs),
+            types[index] if index < len(mdevs) else None,
+            identities[index],
+            cdevs[index],
+        )
+        for index, (group, path) in enumerate(items)
+        if index < len(mdevs) or identities[index].bus != "mdev"
+    ]
+
+
+def _devices(reader: Reader, parents: t.Mapping[str, Parent], frames: t.Sequence[Frame]) -> t.List[Device]:
+    """Records of all devices that are still there; ``in_use_by`` and hardware names come later."""
+    versions = reader.versions([(frame.group, frame.path, _version_path(reader.options, frame)) for frame in frames])
     devices: t.List[Device] = []
-    keys: t.List[_workloads.DeviceKey] = []
-    for index, (_group, path) in enumerate(items):
-        item, version, identity = "devices/" + posixpath.basename(path), versions[index], identities[index]
-        if version is None:
+    for frame, found in zip(frames, versions):
+        item = "devices/" + frame.id
+        if found is None:
             reader.note(item, "gone")
             continue
-        parent = parents[posixpath.dirname(path)] if index < len(mdevs) else None
-        type_id = types[index] if index < len(mdevs) else None
-        if parent is not None and type_id is None and version["status"] != "unknown":
-            version = _sysfs.unknown("incomplete")
+        half_made = frame.mediated and frame.type is None and found["status"] != "unknown"
+        version = _sysfs.unknown("incomplete") if half_made else found
         reader.note_version(item, version)
-        device = _device(path, identity, parent, type_id, version)
-        devices.append(device)
-        names = cdevs[index].value if cdevs[index].state == "done" else []
-        keys.append(_workloads.DeviceKey(device["id"], device["iommu_group"], list(names)))
-    return devices, keys
+        parent = parents[frame.group] if frame.mediated else None
+        devices.append(_device(frame.path, frame.identity, parent, frame.type, version))
+    return devices
+
+
+def _version_path(options: Options, frame: Frame) -> str:
+    if frame.mediated:
+        return frame.path + "/" + _VERSION
+    return device_attribute(options.device_attribute, frame.identity.bus or "pci", frame.id)
 
 
 def _device(

@@ -140,18 +140,19 @@ class Mdevs:
     ) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
         """Who holds which instance (now, or among ``processes``), and whether nobody can have been overlooked."""
         items = [(instance.group, instance.path) for instance in instances]
-        groups = self.reader.link_names(items, "iommu_group")
+        groups = self.sysfs.links([(group, path + "/iommu_group") for group, path in items])
         cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
         drivers = self.sysfs.links([(group, path + "/driver") for group, path in items])
         keys, complete = [], True
         for instance, group, cdev, driver in zip(instances, groups, cdevs, drivers):
             # Once bound it has a name below /dev/vfio; whoever holds one without cannot be seen.
-            complete = complete and (group is not None or bool(cdev.value) or driver.errno in _sysfs.VANISHED)
+            name = posixpath.basename(group.value or "")
+            complete = complete and (bool(name) or bool(cdev.value) or driver.errno in _sysfs.VANISHED)
             complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
-            number = int(group) if group is not None and group.isdigit() else None
+            number = int(name) if name.isdigit() else None
             keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
         found = _workloads.match(keys, *(processes or self.processes()))
-        return found.holders, complete and found.complete
+        return found.holders, complete and not found.unsure
 
     # ------------------------------------------------------------------------------------------------- creating
 

@@ -82,14 +82,17 @@ class Parent(t.TypedDict):
     path: str
     """Real path below the sysfs root, without a leading slash."""
     subsystem: t.Optional[str]
-    vendor: str
-    """Identity for the same-vendor rule: ``pci:8086``, or ``<subsystem>:<driver>`` where there is no vendor id."""
+    vendor: t.Optional[str]
+    """Identity for the same-vendor rule: ``pci:8086``, or ``<subsystem>:<driver>`` where there is no vendor id. Null
+    when it could not be read."""
     driver: t.Optional[str]
     driver_version: t.Optional[str]
     """``version`` of the driver's module, else its ``srcversion``, else null."""
     numa_node: t.Optional[int]
     hardware: Hardware
-    state: t.Literal["ok", "gone", "hung"]
+    state: t.Literal["ok", "gone", "hung", "unknown"]
+    """gone: unplugged or unregistered while it was read. hung: its driver does not answer. unknown: vendor or types
+    could not be read."""
     types: t.List[Type]
 
 
@@ -113,7 +116,7 @@ class Device(t.TypedDict):
     parent: t.Optional[Name]
     """Address of the mdev parent; null for kind ``vfio``."""
     type: t.Optional[Name]
-    vendor: str
+    vendor: t.Optional[str]
     driver: t.Optional[str]
     """Driver that answers for the device: the parent's for an mdev, its own for kind ``vfio``."""
     driver_version: t.Optional[str]
@@ -202,7 +205,7 @@ class Verdict(t.TypedDict):
     verdict: Answer
     reason: t.Optional[str]
     """Null when compatible, else a stable code: errno, vendor, type, not_probed, check_mode, busy, hung, deadline,
-    gone, unreadable, short_write, too_long, empty, not_ascii, write_limit, absent."""
+    gone, unreadable, vendor_unknown, short_write, too_long, empty, not_ascii, write_limit, absent."""
     errno: t.Optional[str]
     bytes_written: t.Optional[int]
     """Count the kernel returned; null when nothing was written."""

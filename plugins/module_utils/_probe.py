@@ -71,6 +71,10 @@ def request_errors(requests: t.Sequence[Request]) -> t.List[str]:
         for key in ("device",) if request["scope"] == "device" else ("parent", "type"):
             if names[key] is None:
                 errors.append("%s.%s is needed to name a %s node" % (where, key, request["scope"]))
+        string: t.Any = request["string"]
+        if not isinstance(string, str):
+            kind = type(string).__name__
+            errors.append("%s.string must be text, not %s; write it in quotes" % (where, kind))
         for key, value in names.items():
             error = name_error(value) if value is not None else None
             if error:
@@ -267,6 +271,8 @@ def ask_device(reader: Reader, group: str, path: str, string: str) -> Result:
 def _refusal(request: Request, node: Node, options: Options) -> t.Optional[Result]:
     """An answer that needs no write; null when the driver has to be asked."""
     string = request["string"]
+    if node.identity is not None and node.identity.vendor is None:
+        return Result("unknown", "vendor_unknown")
     if node.identity is not None and request["vendor"] != node.identity.vendor:
         return Result("incompatible", "vendor")
     if request["scope"] == "type" and request["source_type"] != request["type"]:

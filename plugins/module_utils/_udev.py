@@ -32,13 +32,16 @@ def _hardware(path: str) -> t.Optional[t.Tuple[t.Optional[str], t.Optional[str]]
     global _context  # one libudev context for the life of the child
     try:
         import pyudev  # type: ignore[import-untyped,unused-ignore]
+
+        # Loads libudev, whose absence is an ImportError, too.
+        _context = _context or pyudev.Context()
     except ImportError:
         return None
     try:
-        _context = _context or pyudev.Context()
         properties = pyudev.Devices.from_sys_path(_context, path).properties
         return properties.get("ID_VENDOR_FROM_DATABASE"), properties.get("ID_MODEL_FROM_DATABASE")
-    except pyudev.DeviceNotFoundError:
+    except (pyudev.DeviceNotFoundError, ValueError):
+        # A name is never worth a host's report, not even when the database holds bytes that are no text.
         return None, None
 
 
@@ -87,14 +90,13 @@ def wait_until(look: t.Callable[[], bool], seconds: float, sysfs_root: str, guar
     return True
 
 
-def hardware(
-    sysfs_root: str, items: t.Sequence[t.Tuple[str, str]], guard: Guard
-) -> t.Tuple[t.List[Hardware], t.Optional[str]]:
-    """Names for pairs of (group, path below the root), and why they are unknown: null, ``no_pyudev`` or
+def hardware(sysfs_root: str, paths: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Hardware], t.Optional[str]]:
+    """Names for paths below the root, and why they are unknown: null, ``no_pyudev`` or
     ``other_root`` (libudev looks at /sys and nowhere else)."""
     if sysfs_root.rstrip("/") != "/sys":
-        return [UNKNOWN] * len(items), "other_root" if items else None
-    outcomes = guard.run([Op(group, "hardware", ("/sys/" + path,)) for group, path in items])
+        return [UNKNOWN] * len(paths), "other_root" if paths else None
+    # A group of its own: a slow database says nothing about a driver.
+    outcomes = guard.run([Op("udev", "hardware", ("/sys/" + path,)) for path in paths])
     names: t.List[Hardware] = []
     missing = False
     for outcome in outcomes:

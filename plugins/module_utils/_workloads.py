@@ -22,6 +22,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import Holde
 _VFIO = "/dev/vfio/"
 _CDEV = "/dev/vfio/devices/"
 _CMDLINE_BYTES = 1 << 20
+_NAME_LENGTH = 256
 
 
 def _pids(proc_root: str) -> t.List[int]:
@@ -70,20 +71,25 @@ class Process(t.NamedTuple):
 
 
 class Found(t.NamedTuple):
-    """Holders by device id, the workloads, and whether every process could be looked at."""
+    """Who holds what, and which workloads there are. ``unsure``: ids of devices that may have a holder unseen."""
 
     holders: t.Dict[str, t.List[Holder]]
     workloads: t.List[Workload]
-    complete: bool
+    unsure: t.FrozenSet[str]
+
+    def of(self, device: str) -> t.Optional[t.List[Holder]]:
+        """Holders of a device, an empty list when nobody holds it, null when that is not known."""
+        return self.holders.get(device) or (None if device in self.unsure else [])
 
 
 class DeviceKey(t.NamedTuple):
-    """By what a process can name a device."""
+    """By what a process can name a device. ``sure``: all of it could be read, so that no holder is missed."""
 
     id: Name
     group: t.Optional[int]
     cdevs: t.List[str]
     """Names below /dev/vfio/devices: ``vfio0``."""
+    sure: bool = True
 
 
 def processes(proc_root: str, guard: Guard) -> t.Tuple[t.List[Process], bool]:
@@ -92,8 +98,10 @@ def processes(proc_root: str, guard: Guard) -> t.Tuple[t.List[Process], bool]:
     if listing.state != "done":
         return [], False
     pids: t.List[int] = listing.value
+    # Whoever does not see process 1 is shown their own processes only (proc(5), hidepid).
+    complete = 1 in pids
     outcomes = guard.run([Op("proc/%d" % pid, "process", (proc_root, pid)) for pid in pids])
-    found, complete = [], True
+    found = []
     for pid, outcome in zip(pids, outcomes):
         if outcome.state == "done":
             cmdline, open_vfio = outcome.value
@@ -128,9 +136,10 @@ def match(devices: t.Sequence[DeviceKey], found: t.Sequence[Process], complete: 
         workload = _workload(process, vm, sorted(ids))
         workloads.append(workload)
         for device_id in sorted(ids):
-            holder: Holder = {"pid": process.pid, "command": process.argv[0][:256], "workload": workload["id"]}
+            holder: Holder = {"pid": process.pid, "command": process.argv[0][:_NAME_LENGTH], "workload": workload["id"]}
             holders.setdefault(device_id, []).append(holder)
-    return Found(holders, workloads, complete)
+    unsure = frozenset(device.id for device in devices if not (complete and device.sure))
+    return Found(holders, workloads, unsure)
 
 
 class _Qemu(t.NamedTuple):
@@ -164,9 +173,9 @@ def _qemu(argv: t.Sequence[str]) -> t.Optional[_Qemu]:
         key = option[1:] if option.startswith("--") else option
         if key == "-name":
             values = _options(value)
-            name = values.get("guest") or values.get("") or None
+            name = (values.get("guest") or values.get("") or "")[:_NAME_LENGTH] or None
         elif key == "-uuid":
-            uuid = value.lower()
+            uuid = value.lower()[:_NAME_LENGTH]
         elif key == "-device":
             devices.extend(_device_names(_options(value)))
     return _Qemu(name, uuid, devices)
@@ -177,7 +186,7 @@ def _options(value: str) -> t.Dict[str, str]:
     if value.startswith("{"):
         try:
             return {str(key): str(item) for key, item in json.loads(value).items()}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     options: t.Dict[str, str] = {}
     # QEMU writes a comma within a value twice.

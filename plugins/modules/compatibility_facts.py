@@ -41,8 +41,10 @@ options:
         description: UUID or bus address of the device, needed for scope V(device).
         type: str
       string:
-        description: The source's string, byte for byte, without the newline that ended it.
-        type: str
+        description:
+          - The source's string, byte for byte, without the newline that ended it. It has to be text; a YAML number or
+            boolean is refused.
+        type: raw
         required: true
       vendor:
         description: Vendor identity of the source, as in the snapshot (V(pci:8086)).
@@ -213,7 +215,8 @@ def _arguments() -> t.Dict[str, t.Any]:
                 "parent": text,
                 "type": text,
                 "device": text,
-                "string": {"type": "str", "required": True},
+                # Not str: that would turn an unquoted 0x10 of a playbook into another string without a word.
+                "string": {"type": "raw", "required": True},
                 "vendor": {"type": "str", "required": True},
                 "source_type": text,
             },

@@ -160,14 +160,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.vfio.migration.plugins.module_utils import _host
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import snapshot
+from ansible_collections.vfio.migration.plugins.module_utils._inventory import HostError, snapshot
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_host.ARGUMENTS, supports_check_mode=True)
     try:
         facts = snapshot(_host.options(module.params))
-    except (ValueError, WorkerError) as exc:
+    except (ValueError, HostError, WorkerError) as exc:
         module.fail_json(msg="vfio.migration.vfio_facts: %s" % exc)
     module.exit_json(changed=False, ansible_facts={"vfio_migration": facts})
 

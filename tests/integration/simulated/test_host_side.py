@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _model, _probe
 from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute, Request, Snapshot, Verdict
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import check
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
 UUID = "11111111-0000-4000-8000-000000000001"
@@ -83,7 +84,10 @@ def _fault(fleet: Fleet, node: str, **fault: t.Any) -> None:
 
 
 def _gather(fleet: Fleet, **changes: t.Any) -> Snapshot:
-    return _inventory.snapshot(_options(fleet, **changes))
+    """Whatever a host does, the controller must be able to take what it says."""
+    found = _inventory.snapshot(_options(fleet, **changes))
+    assert check(_model.Snapshot, found, "hv1") == []
+    return found
 
 
 def _version(found: Snapshot, address: str = BAD, type_id: str = TYPE) -> Attribute:
@@ -220,6 +224,20 @@ def test_half_created_device(fleet: Fleet) -> None:
     _fault(fleet, f"devices/{UUID}/mdev_type", fault="R18")
     device = next(device for device in _gather(fleet)["devices"] if device["id"] == UUID)
     assert (device["type"], device["migration_version"]["reason"]) == (None, "incomplete")
+
+
+@pytest.mark.fault("R18")
+def test_type_link_that_comes_late_is_waited_for(fleet: Fleet) -> None:
+    _fault(fleet, f"devices/{UUID}/mdev_type", fault="R18", times=1)
+    assert next(device for device in _gather(fleet)["devices"] if device["id"] == UUID)["type"] == TYPE
+
+
+@pytest.mark.fault("R8", "R18")
+def test_hung_parent_with_an_instance_is_a_record_that_the_controller_takes(fleet: Fleet) -> None:
+    _fault(fleet, f"parents/{GOOD}/types/{TYPE}/migration_version", fault="R8")
+    found = _gather(fleet, read_timeout=1.0)
+    device = next(device for device in found["devices"] if device["id"] == UUID)
+    assert (device["type"], device["in_use_by"], device["migration_version"]["reason"]) == (TYPE, [], "hung")
 
 
 def _request(string: str = "10de-0000-1-1.2", **changes: t.Any) -> Request:

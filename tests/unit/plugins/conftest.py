@@ -101,6 +101,7 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def host(tree: Tree) -> Tree:
     """One PCI parent, one type, one instance."""
+    tree.process(1, ["/sbin/init"])
     tree.parent(PARENT_PATH)
     tree.type(
         PARENT_PATH,

@@ -39,6 +39,7 @@ HANDLERS: t.Dict[str, t.Callable[..., t.Any]] = {
     "broken": _broken,
     "open_files": _open_files,
     "pid": os.getpid,
+    "session": lambda: os.getsid(0),
     "die": lambda: os._exit(1),
 }
 
@@ -105,6 +106,12 @@ def test_one_child_serves_many_sweeps() -> None:
 def test_child_keeps_nothing_of_the_caller_open() -> None:
     with _guard() as guard:
         assert guard.run([Op("g", "open_files", ())])[0].value == [os.devnull] * 3
+
+
+def test_child_does_not_hear_the_terminal_of_the_caller() -> None:
+    with _guard() as guard:
+        pid, session = (outcome.value for outcome in guard.run([Op("g", "pid", ()), Op("g", "session", ())]))
+    assert pid == session
 
 
 @pytest.mark.parametrize("handler", ["broken", "die"])

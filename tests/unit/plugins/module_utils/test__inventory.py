@@ -89,6 +89,11 @@ def test_host_is_described(host: t.Any) -> None:
     assert [workload["name"] for workload in found["workloads"]] == ["web"]
 
 
+def test_unknown_numa_node_is_null(host: t.Any) -> None:
+    host.file(PARENT_PATH + "/numa_node", b"-1\n")
+    assert snapshot(host.options())["parents"][0]["numa_node"] is None
+
+
 def test_module_version_goes_before_the_checksum(host: t.Any) -> None:
     host.link("bus/pci/drivers/i915/module", "module/i915")
     host.file("module/i915/srcversion", b"0123ABC\n")
@@ -285,6 +290,64 @@ def test_hung_parent_is_marked_and_the_rest_reported(host: t.Any, monkeypatch: p
     assert [type_["migration_version"]["reason"] for type_ in found["parents"][1]["types"]] == ["hung", "hung"]
     assert found["parents"][1]["types"][1]["available_instances"] == 1, "what was read before stays"
     assert found["devices"][0]["migration_version"]["value"] == STRING
+
+
+@pytest.mark.fault("R8")
+def test_hang_takes_nothing_along_that_needs_no_driver(host: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Type, IOMMU group and holders of the instances of a hung parent come from the kernel's core."""
+    host.process(10, ["/usr/bin/dpdk"], ["/dev/vfio/7"])
+    _hang_on(monkeypatch, TYPE + "/name")
+    found = snapshot(host.options(read_timeout=0.3))
+    device = found["devices"][0]
+    assert found["parents"][0]["state"] == "hung"
+    assert (device["type"], device["iommu_group"], device["vendor"]) == (TYPE, 7, "pci:8086")
+    assert [holder["pid"] for holder in device["in_use_by"] or []] == [10]
+    assert device["migration_version"]["reason"] == "hung"
+
+
+@pytest.mark.fault("R8", "P13")
+def test_vendor_that_was_not_read_is_unknown(host: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hang_on(monkeypatch, PARENT + "/vendor")
+    found = snapshot(host.options(read_timeout=0.3))
+    assert (found["parents"][0]["vendor"], found["devices"][0]["vendor"]) == (None, None)
+
+
+@pytest.mark.fault("R14")
+def test_types_that_may_not_be_listed_are_not_called_absent(host: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny(monkeypatch, "list", "/mdev_supported_types")
+    found = snapshot(host.options())
+    assert (found["parents"][0]["state"], found["parents"][0]["types"]) == ("unknown", [])
+    assert ("parents/" + PARENT, "permission") in _reasons(found["notes"])
+
+
+@pytest.mark.fault("R14")
+@pytest.mark.parametrize(("handler", "ending"), [("list", "class/mdev_bus"), ("link", "class/mdev_bus/" + PARENT)])
+def test_host_whose_classes_may_not_be_read_is_no_empty_host(
+    host: t.Any, monkeypatch: pytest.MonkeyPatch, handler: str, ending: str
+) -> None:
+    _deny(monkeypatch, handler, ending)
+    with pytest.raises(_inventory.HostError, match=r"mdev_bus.*become"):
+        snapshot(host.options())
+
+
+def test_device_that_became_an_mdev_meanwhile_is_left_to_the_next_run(host: t.Any) -> None:
+    late = "22222222-2222-3333-4444-555555555555"
+    path = host.mdev(PARENT_PATH, late, TYPE, 9, b"x\n")
+    (host.sys / "bus/mdev/devices" / late).unlink()
+    (host.sys / path / "vfio-dev/vfio3").mkdir(parents=True)
+    host.link("class/vfio-dev/vfio3", path + "/vfio-dev/vfio3")
+    assert [device["id"] for device in snapshot(host.options())["devices"]] == [UUID]
+
+
+def _deny(monkeypatch: pytest.MonkeyPatch, handler: str, ending: str) -> None:
+    real = _inventory.HANDLERS[handler]
+
+    def denied(path: str) -> t.Any:
+        if path.endswith(ending):
+            raise PermissionError(13, "denied")
+        return real(path)
+
+    monkeypatch.setitem(_inventory.HANDLERS, handler, denied)
 
 
 @pytest.mark.fault("R22", "R8")

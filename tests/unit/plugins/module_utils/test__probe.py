@@ -205,6 +205,20 @@ def test_hung_write_ends_the_questions_to_its_parent(
     assert [(note["item"], note["reason"]) for note in found["notes"]] == [(PARENT_PATH, "hung")]
 
 
+@pytest.mark.fault("P13")
+def test_vendor_that_was_not_read_is_not_another_vendor(host: t.Any, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = _inventory.HANDLERS["read"]
+
+    def late(path: str) -> t.Any:
+        if path.endswith("/vendor"):
+            raise OSError(errno.EBUSY, "")
+        return read(path)
+
+    monkeypatch.setitem(_inventory.HANDLERS, "read", late)
+    assert _answers(_ask(host, AT_TYPE)) == [("unknown", "vendor_unknown", None)]
+    assert log.entries() == []
+
+
 @pytest.mark.fault("P7")
 @pytest.mark.usefixtures("log")
 def test_evidence_says_for_what_the_verdict_holds(host: t.Any) -> None:

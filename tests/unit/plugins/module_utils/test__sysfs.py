@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import time
 import typing as t
 
 import pytest
@@ -34,6 +35,7 @@ INVALID: t.List[t.Any] = [
     pytest.param(b"x" * 4095, 4096, "truncated", marks=pytest.mark.fault("R9")),
     pytest.param(b"x" * 65535, 65536, "truncated", marks=pytest.mark.fault("R9")),
     pytest.param(b"x" * 4095, 65536, "truncated", marks=pytest.mark.fault("R9")),
+    pytest.param(b"x" * 16383, 16384, "truncated", marks=pytest.mark.fault("R9")),
     pytest.param(b"", PAGE, "empty", marks=pytest.mark.fault("R10")),
     pytest.param(b"\n", PAGE, "empty", marks=pytest.mark.fault("R10")),
     pytest.param(b"caf\xc3\xa9\n", PAGE, "not_ascii", marks=pytest.mark.fault("R11")),
@@ -173,6 +175,22 @@ def test_retries_are_bounded(tmp_path: t.Any) -> None:
         outcome = _sysfs.Sysfs(str(tmp_path), guard).read([("g", "count")])[0]
     assert _sysfs.attribute(outcome, PAGE)["status"] == "unknown"
     assert os.path.getsize(str(tmp_path / "count")) == 500 + 4, "asked once, and three times again"
+
+
+@pytest.mark.fault("R4")
+def test_retry_that_comes_too_late_does_not_hide_what_was_said(tmp_path: t.Any) -> None:
+    (tmp_path / "node").write_bytes(b"")
+    with Guard({"read": _busy_then_deaf}, 30.0, 0.5) as guard:
+        outcome = _sysfs.Sysfs(str(tmp_path), guard).read([("g", "node")])[0]
+    assert outcome.errno_name == "EBUSY"
+
+
+def _busy_then_deaf(path: str) -> bytes:
+    with open(path, "ab") as file:
+        file.write(b".")
+        if file.tell() > 1:
+            time.sleep(60)
+    raise OSError(errno.EBUSY, "busy")
 
 
 def _busy_twice(path: str) -> bytes:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -96,16 +97,21 @@ def test_other_programs_are_no_vms() -> None:
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
 def test_no_command_line_breaks_it(words: t.List[str]) -> None:
     found = _workloads.match(DEVICES, [Process(1, ["qemu"] + words, None)], False)
-    assert found.complete is False
+    assert found.unsure == {UUID, "0000:3b:00.2"}
 
 
 def test_proc_is_read(tree: t.Any) -> None:
     tree.process(10, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7", "/dev/null"])
     tree.process(11, [], [])
     (tree.proc / "self").mkdir()
+    tree.process(1, ["/sbin/init"])
     with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
         processes, complete = _workloads.processes(str(tree.proc), guard)
-    assert processes == [Process(10, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7"]), Process(11, [""], [])]
+    assert processes == [
+        Process(1, ["/sbin/init"], []),
+        Process(10, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7"]),
+        Process(11, [""], []),
+    ]
     assert complete
 
 
@@ -113,3 +119,52 @@ def test_proc_is_read(tree: t.Any) -> None:
 def test_hidden_processes_leave_it_open_who_holds_what(tmp_path: t.Any) -> None:
     with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
         assert _workloads.processes(str(tmp_path / "nothing"), guard) == ([], False)
+
+
+@pytest.mark.fault("R14")
+def test_user_who_is_shown_own_processes_only_knows_of_no_free_device(tree: t.Any) -> None:
+    """/proc mounted with hidepid: not even process 1 is there."""
+    tree.process(10, ["bash"])
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        processes, complete = _workloads.processes(str(tree.proc), guard)
+    assert not complete
+    assert _workloads.match(DEVICES, processes, complete).of(UUID) is None
+
+
+def _deaf(_proc_root: str, pid: int) -> t.Any:
+    if pid == 10:
+        time.sleep(60)
+    if pid == 11:
+        raise PermissionError(13, "denied")
+    if pid == 12:
+        raise FileNotFoundError(2, "ended")
+    return b"/sbin/init\0", []
+
+
+@pytest.mark.parametrize(("pid", "complete"), [(10, False), (11, False), (12, True)])
+def test_process_that_cannot_be_looked_at_may_hold_anything(tree: t.Any, pid: int, complete: bool) -> None:
+    """One that hangs (in mmap, say), one that is denied; one that ended meanwhile holds nothing any more."""
+    tree.process(1, ["/sbin/init"])
+    tree.process(pid, ["x"])
+    with Guard(dict(_workloads.HANDLERS, process=_deaf), 0.3, 20.0) as guard:
+        assert _workloads.processes(str(tree.proc), guard)[1] is complete
+
+
+def test_device_whose_group_is_unknown_is_not_called_free() -> None:
+    device = DeviceKey(Name(UUID), None, [], sure=False)
+    found = _workloads.match([device], [Process(1, ["/sbin/init"], [])], True)
+    assert found.of(UUID) is None
+    named = Process(9, ["qemu-kvm", "-device", "vfio-pci,sysfsdev=/sys/bus/mdev/devices/" + UUID], [])
+    assert [holder["pid"] for holder in _workloads.match([device], [named], True).of(UUID) or []] == [9]
+
+
+def test_command_line_made_to_break_us_does_not() -> None:
+    """Anybody may start a program with QEMU's name and any words."""
+    nested = '{"a":' * 200000
+    found = _workloads.match(
+        DEVICES,
+        [Process(9, ["qemu-x", "-name", "n" * 5000, "-device", nested, "-device", "vfio-pci,host=3b:00.2"], [])],
+        True,
+    )
+    assert found.workloads[0]["devices"] == ["0000:3b:00.2"]
+    assert len(found.workloads[0]["name"] or "") == 256

@@ -86,6 +86,16 @@ def test_strings_pass_through_parameters_and_result(run: Runner, host: t.Any, st
     assert written[: len(string)] == string.encode()
 
 
+@pytest.mark.fault("R13")
+@pytest.mark.parametrize("value", [16, True, 1e3, ["a"], None])
+def test_string_that_is_no_text_is_refused_not_rewritten(run: Runner, host: t.Any, value: t.Any) -> None:
+    """An unquoted 0x10 or yes of a playbook comes as a number or a boolean."""
+    code, result = run(compatibility_facts, requests=[dict(REQUEST, string=value)])
+    assert code == 1
+    assert "string" in result["msg"]
+    assert (host.sys / NODE).read_bytes() == STRING.encode() + b"\n"
+
+
 @pytest.mark.fault("L10")
 def test_hostile_requests_are_all_listed_and_nothing_is_asked(run: Runner, host: t.Any) -> None:
     bad = [dict(REQUEST, parent="../../x"), dict(REQUEST, type="/etc"), dict(REQUEST, string="other")]
