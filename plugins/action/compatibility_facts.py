@@ -9,8 +9,10 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
 from ansible_collections.vfio.migration.plugins.plugin_utils._evidence import merge
 
+SNAPSHOT = "vfio_migration"
 FACT = "vfio_migration_verdicts"
 
 
@@ -26,6 +28,6 @@ class ActionModule(ActionBase):
         result.pop("invocation", None)
         latest = (result.get("ansible_facts") or {}).get(FACT)
         if latest is not None:
-            earlier = ((task_vars or {}).get("ansible_facts") or {}).get(FACT)
-            result["ansible_facts"][FACT] = merge(earlier, latest)
+            facts = (task_vars or {}).get("ansible_facts") or {}
+            result["ansible_facts"][FACT] = merge(facts.get(FACT), latest, facts.get(SNAPSHOT), _clock.now())
         return result

@@ -19,6 +19,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     TargetMember,
     Verdict,
 )
+from ansible_collections.vfio.migration.plugins.plugin_utils import _asking
 from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host, Node, NodeKey, expired, nodes, verdicts
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
     EXPIRED,
@@ -35,7 +36,7 @@ NEVER = "~"
 Timed = tuple[Answer, str]
 """An answer and the time of its verdict."""
 
-Place = tuple[str | None, str | None]
+Place = tuple[Name | None, Name | None]
 """Parent and type, where an mdev comes back to."""
 
 AttributeKey = tuple[str, str | None, str | None, str | None, str | None]
@@ -47,7 +48,7 @@ class Target:
 
     sample: Node
     """One of them, for what all have in common."""
-    strings: dict[str, int]
+    strings: t.Mapping[str, int]
     """Position of each string in ``row``."""
     row: tuple[Answer, ...]
     asked: list[str]
@@ -70,11 +71,11 @@ class Target:
 
     @property
     def vendor(self) -> str:
-        """Identity for the same-vendor rule."""
+        """Identity for the same-vendor rule, empty when it is not known."""
         return self.sample.vendor
 
     @property
-    def type(self) -> str | None:
+    def type(self) -> Name | None:
         """Its mdev type."""
         return self.sample.type
 
@@ -105,13 +106,23 @@ class Source:
 
     kind: t.Literal["mdev", "vfio"]
     vendor: str
-    type: str | None
+    type: Name | None
     device_version: Attribute | None
     type_version: Attribute | None
     home: Target | None
     """Where its devices go back to: their own parent and type, or for kind ``vfio`` their own node."""
     members: list[SourceMember] = dataclasses.field(default_factory=list)
     id: str = ""
+
+
+class _Heard(t.NamedTuple):
+    """What one host's nodes were asked."""
+
+    answers: t.Mapping[NodeKey, t.Mapping[str, Verdict]]
+    asked: frozenset[NodeKey]
+    """Nodes that are asked in every run; another device speaks for the rest."""
+    places: dict[Place, dict[str, Timed]]
+    """What the devices of a place said, the strictest of them."""
 
 
 class Classes:
@@ -121,7 +132,10 @@ class Classes:
         self._max_age = max_age
         self._now = now
         self._with_types = with_types
-        self._strings = _positions(hosts)
+        self._pools = _asking.pools(hosts)
+        self._positions = {
+            key: {string: place for place, string in enumerate(pool)} for key, pool in self._pools.items()
+        }
         self._targets: dict[t.Hashable, Target] = {}
         self._sources: dict[t.Hashable, Source] = {}
         self.expired: dict[str, int] = {}
@@ -134,18 +148,17 @@ class Classes:
         self.sources = _numbered(self._sources.values(), "s")
 
     def _add(self, host: Host) -> None:
-        known = verdicts(host)
         own = list(nodes(host))
-        places: dict[Place, dict[str, Timed]] = {}
+        heard = _Heard(verdicts(host), frozenset(node.key for node in _asking.asked(own)), {})
         homes: dict[Place, Target] = {}
         devices = []
         for node in own:
             if node.scope == "device":
-                target = self._add_device_target(node, known, places)
+                target = self._add_device_target(node, heard)
                 devices.append((node, target))
         for node in own:
             if node.scope == "type":
-                homes[node.parent, node.type] = self._add_type_target(node, known, places)
+                homes[node.parent, node.type] = self._add_type_target(node, heard)
         workloads = _workloads(host)
         for node, target in devices:
             home = homes.get((node.parent, node.type)) if node.kind == "mdev" else target
@@ -154,49 +167,48 @@ class Classes:
             for (parent, kind_of), home in homes.items():
                 self._add_source(home.sample._replace(host=host.name, parent=parent, type=kind_of), home, None)
 
-    def _add_device_target(
-        self, node: Node, known: t.Mapping[NodeKey, dict[str, Verdict]], places: dict[Place, dict[str, Timed]]
-    ) -> Target:
-        row, times = self._row(node, known)
+    def _add_device_target(self, node: Node, heard: _Heard) -> Target:
+        row, times = self._row(node, heard)
         if node.kind == "mdev":
-            place = places.setdefault((node.parent, node.type), {})
-            for string, answer, time in zip(self._strings[node.pool], row, times, strict=True):
+            place = heard.places.setdefault((node.parent, node.type), {})
+            for string, answer, time in zip(self._pools.get(node.pool, ()), row, times, strict=True):
                 if is_evidence(answer):
                     place[string] = _merged(place.get(string), (answer, time))
         return self._add_target(node, row, times, {})
 
-    def _add_type_target(
-        self, node: Node, known: t.Mapping[NodeKey, dict[str, Verdict]], places: t.Mapping[Place, dict[str, Timed]]
-    ) -> Target:
-        row, times = self._row(node, known)
-        return self._add_target(node, row, times, places.get((node.parent, node.type), {}))
+    def _add_type_target(self, node: Node, heard: _Heard) -> Target:
+        row, times = self._row(node, heard)
+        return self._add_target(node, row, times, heard.places.get((node.parent, node.type), {}))
 
-    def _row(
-        self, node: Node, known: t.Mapping[NodeKey, dict[str, Verdict]]
-    ) -> tuple[tuple[Answer, ...], tuple[str, ...]]:
-        strings = self._strings.setdefault(node.pool, {})
+    def _row(self, node: Node, heard: _Heard) -> tuple[tuple[Answer, ...], tuple[str, ...]]:
+        pool = self._pools.get(node.pool, {})
         if not node.can_be_asked:
-            return (NOT_ASKED,) * len(strings), (NEVER,) * len(strings)
-        answers = known.get(node.key, {})
-        missing = IN_USE if node.kind == "mdev" and node.free is False else NOT_ASKED
-        row, times = [], []
-        for string in strings:
+            return (NOT_ASKED,) * len(pool), (NEVER,) * len(pool)
+        answers = heard.answers.get(node.key, {})
+        is_asked = node.key in heard.asked
+        missing = (NOT_ASKED if is_asked else IN_USE, NEVER)
+        row = []
+        for string, origin in pool.items():
             verdict = answers.get(string)
-            row.append(missing if verdict is None else self._answer(node, verdict))
-            times.append(NEVER if verdict is None else verdict["evidence"]["time"])
-        return tuple(row), tuple(times)
+            timed = None if verdict is None else self._answer(node, verdict, is_asked and origin.asks(node.host))
+            row.append(timed or missing)
+        return tuple(answer for answer, _time in row), tuple(time for _answer, time in row)
 
-    def _answer(self, node: Node, verdict: Verdict) -> Answer:
+    def _answer(self, node: Node, verdict: Verdict, asked_again: bool) -> Timed | None:
+        """None for what no longer holds and will not be asked again: that is not missing, it is over."""
+        time = verdict["evidence"]["time"]
         if expired(verdict, node, self._max_age, self._now):
+            if not asked_again:
+                return None
             self.expired[node.host] = self.expired.get(node.host, 0) + 1
-            return EXPIRED
+            return EXPIRED, time
         if verdict["verdict"] == "compatible":
-            return Answer("compatible", None, None)
+            return Answer("compatible", None, None), time
         if verdict["reason"] == "not_probed":
             errnos = self.not_probed.setdefault(node.host, {})
             errno = verdict["errno"] or "no errno"
             errnos[errno] = errnos.get(errno, 0) + 1
-        return Answer(verdict["verdict"], verdict["reason"], verdict["errno"])
+        return Answer(verdict["verdict"], verdict["reason"], verdict["errno"]), time
 
     def _add_target(
         self, node: Node, row: tuple[Answer, ...], times: tuple[str, ...], place: t.Mapping[str, Timed]
@@ -206,43 +218,29 @@ class Classes:
         target = self._targets.get(key)
         if target is None:
             place_asked = {string: time for string, (_answer, time) in place.items()}
-            target = Target(node, self._strings[node.pool], row, list(times), dict(answered), place_asked)
+            target = Target(node, self._positions.get(node.pool, {}), row, list(times), dict(answered), place_asked)
             self._targets[key] = target
         else:
             target.asked = list(map(min, target.asked, times))
             for string, (_answer, time) in place.items():
                 target.place_asked[string] = min(time, target.place_asked[string])
-        target.members.append(
-            TargetMember(host=node.host, parent=_name(node.parent), device=_name(node.device), room=node.room)
-        )
+        target.members.append(TargetMember(host=node.host, parent=node.parent, device=node.device, room=node.room))
         return target
 
     def _add_source(self, node: Node, home: Target | None, workload: str | None) -> None:
         device_version = node.attribute if node.scope == "device" else None
         type_version = None
-        if node.kind == "mdev":
+        if node.kind == "mdev" and node.type is not None:
             type_version = home.version if home else _GONE
         key = (node.kind, node.vendor, node.type, _key(device_version), _key(type_version), id(home))
         source = self._sources.get(key)
         if source is None:
             source = self._sources[key] = Source(node.kind, node.vendor, node.type, device_version, type_version, home)
-        source.members.append(
-            SourceMember(host=node.host, parent=_name(node.parent), device=_name(node.device), workload=workload)
-        )
+        source.members.append(SourceMember(host=node.host, parent=node.parent, device=node.device, workload=workload))
 
 
 _GONE = Attribute(status="unknown", value=None, reason="gone", errno=None, raw=None)
 """Of the type of an mdev whose parent is not there any more."""
-
-
-def _positions(hosts: t.Iterable[Host]) -> dict[t.Hashable, dict[str, int]]:
-    found: dict[t.Hashable, set[str]] = {}
-    for host in hosts:
-        for node in nodes(host):
-            string = node.string
-            if string is not None:
-                found.setdefault(node.pool, set()).add(string)
-    return {pool: {string: place for place, string in enumerate(sorted(strings))} for pool, strings in found.items()}
 
 
 _C = t.TypeVar("_C", Target, Source)
@@ -286,7 +284,3 @@ def _key(attribute: Attribute | None) -> AttributeKey | None:
     if attribute is None:
         return None
     return (attribute["status"], attribute["value"], attribute["reason"], attribute["errno"], attribute["raw"])
-
-
-def _name(value: str | None) -> Name | None:
-    return None if value is None else Name(value)

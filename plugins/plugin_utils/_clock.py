@@ -14,6 +14,9 @@ import re
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Timestamp
 
+AHEAD = 300
+"""Seconds that a clock may be ahead of the controller's; a time further in the future proves nothing."""
+
 _SHAPE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
@@ -36,3 +39,8 @@ def seconds(timestamp: str) -> int:
 def age(timestamp: str, at: str) -> int:
     """Seconds from ``timestamp`` to ``at``; 0 when the host's clock is ahead of the controller's."""
     return max(0, seconds(at) - seconds(timestamp))
+
+
+def within(timestamp: str, span: int, at: str) -> bool:
+    """Whether ``timestamp`` is at most ``span`` seconds before ``at``, and not in its future."""
+    return -AHEAD <= seconds(at) - seconds(timestamp) <= span

@@ -24,6 +24,9 @@ SHOWN_ERRORS = 20
 MEMORY = 65536
 """Values of one kind that are remembered as good."""
 
+Seconds = t.NewType("Seconds", int)
+"""A span of time in the options of a plugin."""
+
 Checker = t.Callable[[object], t.Sequence[str]]
 """Takes a value, returns what is wrong with it as the ends of sentences that its container puts the path before:
 ``[0].address must be a string, not int``. Paths thus cost nothing as long as nothing is wrong."""
@@ -97,6 +100,12 @@ def _number(value: object) -> t.Sequence[str]:
     if isinstance(value, int) and not isinstance(value, bool):
         return _NO_ERRORS
     return [f" must be an int, not {kind(value)}"]
+
+
+def _seconds(value: object) -> t.Sequence[str]:
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return [f" must not be negative, not {value}"]
+    return _number(value)
 
 
 def _boolean(value: object) -> t.Sequence[str]:
@@ -230,8 +239,11 @@ def _path_rule(value: t.Mapping[str, t.Any]) -> t.Sequence[str]:
 
 
 def _device_rule(value: _model.Device) -> t.Sequence[str]:
-    if value["kind"] == "mdev" and (value["parent"] is None or value["type"] is None):
-        return [" of kind mdev must have a parent and a type"]
+    if value["kind"] == "mdev":
+        # One that is half created, or hangs, does not say of which type it is; then it gives no string either.
+        untyped = value["type"] is None and value["migration_version"]["status"] == "ok"
+        if value["parent"] is None or untyped:
+            return [" of kind mdev must have a parent, and a type when its migration_version is ok"]
     return _path_rule(t.cast("t.Mapping[str, t.Any]", value))
 
 
@@ -247,6 +259,7 @@ _LEAVES: dict[t.Any, Checker] = {
     str: _text,
     int: _number,
     bool: _boolean,
+    Seconds: _seconds,
     _model.Name: _name,
     _model.Timestamp: _timestamp,
 }

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Finding, HostState, Pairing
 from ansible_collections.vfio.migration.plugins.plugin_utils._classes import Classes, Source, Target
-from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host
+from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host, unread
 
 SHOWN = 5
 """Names spelled out in one sentence; ``hosts`` always lists all."""
@@ -27,6 +27,7 @@ def collect(
     found = [
         *_unusable(states),
         *_hung(hosts),
+        *_incomplete(hosts),
         *_clashes(hosts),
         *_expired(classes),
         *_not_probed(classes),
@@ -73,6 +74,19 @@ def _hung(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
                     f"Driver {parent['driver']} did not answer in time and was left alone;"
                     " see the kernel log of the host.",
                 )
+
+
+def _incomplete(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
+    found = {host.name: items for host in hosts if (items := unread(host))}
+    if found:
+        names = [f"{host} {item}" for host, items in found.items() for item in items]
+        yield _finding(
+            "incomplete",
+            list(found),
+            "host",
+            f"Types or vendor could not be read ({_some(names)}): what these hosts would accept is not known in full."
+            " See the notes of their snapshots.",
+        )
 
 
 def _clashes(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Attribute,
+    Name,
     Scope,
     Snapshot,
     Verdict,
@@ -26,6 +27,10 @@ Facts = t.Mapping[str, t.Any]
 
 NodeKey = tuple[Scope, str | None, str | None, str | None, str, str | None]
 """Scope, parent, type, device, vendor, and at type nodes the only source type that may ask."""
+
+
+PoolKey = tuple[Scope, str, str | None]
+"""Scope, vendor, and at type nodes the type."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +53,14 @@ class Node(t.NamedTuple):
     scope: Scope
     kind: t.Literal["mdev", "vfio"]
     vendor: str
-    parent: str | None
-    type: str | None
-    device: str | None
+    """Empty when it could not be read."""
+    parent: Name | None
+    type: Name | None
+    """None for devices that are no mdevs, and for an mdev that does not say."""
+    device: Name | None
     attribute: Attribute
     state: str
-    """Of the mdev parent: ok, gone, hung."""
+    """Of the mdev parent: ok, gone, hung, unknown."""
     driven: tuple[str | None, str | None, str | None]
     """Boot id, driver and driver version: an answer holds as long as these do."""
     free: bool | None
@@ -67,19 +74,19 @@ class Node(t.NamedTuple):
         return (self.scope, self.parent, self.type, self.device, self.vendor, asking_type)
 
     @property
-    def pool(self) -> tuple[Scope, str, str | None]:
+    def pool(self) -> PoolKey:
         """Nodes of one pool may be asked each other's strings: one vendor, and at type nodes one type."""
         return (self.scope, self.vendor, self.type if self.scope == "type" else None)
 
     @property
     def string(self) -> str | None:
         """What it produces for others to be asked, None when there is nothing."""
-        return self.attribute["value"] if self.attribute["status"] == "ok" else None
+        return self.attribute["value"] if self.vendor and self.attribute["status"] == "ok" else None
 
     @property
     def can_be_asked(self) -> bool:
-        """Nodes that cannot be read are not written either."""
-        return self.attribute["status"] == "ok" and self.state == "ok"
+        """Nodes that cannot be read, or may be another vendor's, are not written either."""
+        return bool(self.vendor) and self.attribute["status"] == "ok" and self.state == "ok"
 
 
 def load(facts: Facts) -> list[Host]:
@@ -121,7 +128,7 @@ def nodes(host: Host) -> t.Iterator[Node]:
     boot_id = snapshot["boot_id"]
     states: dict[str | None, str] = {}
     for parent in snapshot["parents"]:
-        address, vendor = parent["address"], parent["vendor"]
+        address, vendor = parent["address"], parent["vendor"] or ""
         state: str = parent["state"]
         states[address] = state
         driven = (boot_id, parent["driver"], parent["driver_version"])
@@ -138,10 +145,23 @@ def nodes(host: Host) -> t.Iterator[Node]:
         # An mdev whose parent is not listed lost it while the host was read.
         state = states.get(device["parent"], "gone") if device["kind"] == "mdev" else "ok"
         yield Node(
-            host.name, "device", device["kind"], device["vendor"], device["parent"], device["type"], device["id"],
-            device["migration_version"], state, (boot_id, device["driver"], device["driver_version"]),
+            host.name, "device", device["kind"], device["vendor"] or "", device["parent"], device["type"],
+            device["id"], device["migration_version"], state, (boot_id, device["driver"], device["driver_version"]),
             free, None if free is None else int(free),
         )  # fmt: skip
+
+
+def unread(host: Host) -> list[str]:
+    """What a host has and could not tell enough of: there may be targets that nobody knows."""
+    if host.snapshot is None:
+        return []
+    parents = [
+        parent["address"]
+        for parent in host.snapshot["parents"]
+        if not parent["vendor"] or parent["state"] == "unknown" or (parent["state"] == "hung" and not parent["types"])
+    ]
+    devices = [each["id"] for each in host.snapshot["devices"] if each["kind"] == "vfio" and not each["vendor"]]
+    return [*(f"parents/{address}" for address in sorted(parents)), *(f"devices/{name}" for name in sorted(devices))]
 
 
 def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
@@ -162,6 +182,8 @@ def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
 def expired(verdict: Verdict, node: Node, max_age: int, now: str) -> bool:
     """Whether what the answer was based on has changed, or is too long ago."""
     evidence = verdict["evidence"]
+    if evidence["boot_id"] is None:
+        return True  # nothing shows that it was since the last boot
     if (evidence["boot_id"], evidence["driver"], evidence["driver_version"]) != node.driven:
         return True
-    return _clock.age(evidence["time"], now) > max_age
+    return not _clock.within(evidence["time"], max_age, now)

@@ -16,7 +16,6 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SCHEMA_VERSION,
     Attribute,
     HostState,
-    Name,
     Pairing,
     Pairings,
     SourceClass,
@@ -25,11 +24,12 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _findings
 from ansible_collections.vfio.migration.plugins.plugin_utils._classes import NEVER, Classes, Source, Target
-from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import require
-from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Facts, Host, load
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import Seconds, require
+from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Facts, Host, load, unread
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
     EXPIRED,
     NOT_ASKED,
+    VENDOR_UNKNOWN,
     Answer,
     disagree,
     judge,
@@ -40,7 +40,7 @@ Sources = t.Literal["devices", "all"]
 
 
 class _Options(t.TypedDict):
-    max_age: int
+    max_age: Seconds
     now: Timestamp
     sources: Sources
     fresh_hosts: list[str] | None
@@ -76,17 +76,11 @@ def pairings(
     states = [_host_state(host, now, fresh) for host in hosts]
     usable = [host for host in hosts if host.snapshot and not host.verdict_errors]
     classes = Classes(usable, max_age, now, with_types=sources == "all")
-    by_vendor = _by_vendor(classes.targets)
-    matrix = [
-        _pairing(source, target)
-        for source in classes.sources
-        for target in by_vendor[source.vendor]
-        if target.scope == "device" or target.type == source.type
-    ]
+    matrix = [_pairing(source, target) for source, target in _pairs(classes)]
     return Pairings(
         schema_version=SCHEMA_VERSION,
         time=Timestamp(now),
-        partial=any(state["state"] in ("unreachable", "excluded") for state in states),
+        partial=any(state["state"] in ("unreachable", "excluded") for state in states) or any(map(unread, usable)),
         hosts=states,
         sources=[_source_class(source) for source in classes.sources],
         targets=[_target_class(target) for target in classes.targets],
@@ -110,14 +104,16 @@ def _timeless(value: object) -> object:
 
 def decide(source: Source, target: Target) -> Decision:
     """May a device of this source class move to a target of this class?"""
-    if target.scope == "device":
-        return _ask(source.device_version, target)
-    by_type = _ask(source.type_version, target)
+    if not source.vendor or not target.vendor:
+        return Decision(VENDOR_UNKNOWN, None, NEVER)
     device = source.device_version
+    if target.scope == "device":
+        return _ask(device, target)
     if device is None:
-        return by_type
+        return _ask(source.type_version, target)
     if says_unsupported(device):
         return Decision(Answer("incompatible", "source_unsupported", device["errno"]), None, NEVER)
+    by_type = _ask(_type_version(source, device), target)
     string = device["value"]
     if string is None or string not in target.place:
         return by_type
@@ -126,10 +122,23 @@ def decide(source: Source, target: Target) -> Decision:
     return Decision(evidence, "device", target.place_asked[string], disagree(by_type.answer, evidence))
 
 
+def _type_version(source: Source, device: Attribute) -> Attribute | None:
+    """What a device's type says for it."""
+    if source.type is None:
+        return device  # which of the types is its own is not known, so there is nothing but its own word
+    version = source.type_version
+    if version is not None and device["status"] == "ok" and says_unsupported(version):
+        # The device does support it: then its type's no is no answer.
+        return Attribute(status="unknown", value=None, reason="errno", errno=version["errno"], raw=None)
+    return version
+
+
 def way_back(source: Source, target: Target) -> Answer:
     """Would the source's own node accept what the target's node produces?"""
     home = source.home
-    if home is None:
+    if not source.vendor or not target.vendor:
+        return VENDOR_UNKNOWN
+    if home is None or not home.vendor:
         return NOT_ASKED
     if target.scope == home.scope:
         return judge(target.version, home.version, home.state, home.answer)
@@ -165,6 +174,17 @@ def _pairing(source: Source, target: Target) -> Pairing:
     )
 
 
+def _pairs(classes: Classes) -> t.Iterator[tuple[Source, Target]]:
+    """All that is not ruled out by vendor or type; what is not known rules nothing out."""
+    by_vendor = _by_vendor(classes.targets)
+    for source in classes.sources:
+        same = [*by_vendor.get("", ()), *by_vendor.get(source.vendor, ())] if source.vendor else classes.targets
+        untyped = source.kind == "mdev" and source.type is None
+        for target in same:
+            if target.scope == "device" or target.type == source.type or untyped:
+                yield source, target
+
+
 def _by_vendor(targets: t.Iterable[Target]) -> dict[str, list[Target]]:
     found: dict[str, list[Target]] = {}
     for target in targets:
@@ -191,7 +211,7 @@ def _source_class(source: Source) -> SourceClass:
         id=source.id,
         kind=source.kind,
         vendor=source.vendor,
-        type=_name(source.type),
+        type=source.type,
         device_version=_plain(source.device_version),
         type_version=_plain(source.type_version),
         members=source.members,
@@ -204,7 +224,7 @@ def _target_class(target: Target) -> TargetClass:
         scope=target.scope,
         kind=target.kind,
         vendor=target.vendor,
-        type=_name(target.type),
+        type=target.type,
         version=_copy(target.version),
         members=target.members,
     )
@@ -223,7 +243,3 @@ def _copy(attribute: Attribute) -> Attribute:
         errno=attribute["errno"],
         raw=attribute["raw"],
     )
-
-
-def _name(value: str | None) -> Name | None:
-    return None if value is None else Name(value)

@@ -66,7 +66,7 @@ _NOWHERE = _Reach((frozenset(), frozenset(), frozenset()), frozenset(), ())
 
 def standings(pairings: _model.Pairings) -> tuple[list[Standing], list[Standing]]:
     """Judge every device and every VM of the fleet; both lists are sorted by host."""
-    missing = any(host["state"] in ("unreachable", "excluded") for host in pairings["hosts"])
+    missing = _missing(pairings)
     reaches = _reaches(pairings)
     devices: list[Standing] = []
     vms: dict[tuple[str, str], list[tuple[Standing, str]]] = {}
@@ -90,6 +90,12 @@ def standings(pairings: _model.Pairings) -> tuple[list[Standing], list[Standing]
         return ready, no_room, unknown
 
     return devices, [_vm(vms[key], together, missing) for key in sorted(vms)]
+
+
+def _missing(pairings: _model.Pairings) -> frozenset[str]:
+    """Hosts that may have targets nobody knows of."""
+    lost = {host["host"] for host in pairings["hosts"] if host["state"] in ("unreachable", "excluded")}
+    return frozenset(lost.union(*(one["hosts"] for one in pairings["findings"] if one["kind"] == "incomplete")))
 
 
 def summary(pairings: _model.Pairings, devices: list[Standing], vms: list[Standing]) -> Summary:
@@ -161,7 +167,9 @@ def _device(
     }
 
 
-def _vm(parts: list[tuple[Standing, str]], together: t.Callable[[frozenset[str]], Levels], missing: bool) -> Standing:
+def _vm(
+    parts: list[tuple[Standing, str]], together: t.Callable[[frozenset[str]], Levels], missing: frozenset[str]
+) -> Standing:
     """Judge a VM: all its devices have to go to one host."""
     worst = max((standing for standing, _source in parts), key=lambda one: STATES.index(one["state"]))
     state = _state(together(frozenset(source for _standing, source in parts)), worst["host"], missing)
@@ -177,20 +185,20 @@ def _vm(parts: list[tuple[Standing, str]], together: t.Callable[[frozenset[str]]
     }
 
 
-def _judge(reach: _Reach, missing: bool, host: str) -> tuple[State, str | None, str | None]:
+def _judge(reach: _Reach, missing: frozenset[str], host: str) -> tuple[State, str | None, str | None]:
     state = _state(reach.levels, host, missing)
     return state, *_reason(state, reach, host, missing)
 
 
-def _state(levels: Levels, host: str, missing: bool) -> State:
+def _state(levels: Levels, host: str, missing: frozenset[str]) -> State:
     """Find the best level at which another host takes it."""
     for state, hosts in zip(STATES, levels, strict=False):
         if _elsewhere(hosts, host):
             return state
-    return "unknown" if missing else "blocked"
+    return "unknown" if _elsewhere(missing, host) else "blocked"
 
 
-def _reason(state: State, reach: _Reach, host: str, missing: bool) -> tuple[str | None, str | None]:
+def _reason(state: State, reach: _Reach, host: str, missing: frozenset[str]) -> tuple[str | None, str | None]:
     if state == "ready":
         return None, None
     if state == "no_room":
@@ -203,7 +211,7 @@ def _reason(state: State, reach: _Reach, host: str, missing: bool) -> tuple[str 
     if heard:
         reason, errno = min(heard, key=lambda code: (-heard[code], code))
         return reason or None, errno or None
-    return ("hosts_missing" if missing else "no_target"), None
+    return ("hosts_missing" if _elsewhere(missing, host) else "no_target"), None
 
 
 def _elsewhere(hosts: frozenset[str], host: str) -> bool:

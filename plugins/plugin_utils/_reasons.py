@@ -30,7 +30,12 @@ _DEADLINE = "Raise the deadline of the gather and probe steps, or heal the slow 
 _NOTES = "See that host's notes in the JSON file: they name each node that could not be read."
 _RERUN = "Run the readiness playbook again."
 _WHOLE = "Run the readiness playbook again, without --limit."
+_EXCLUDED = (
+    "Run the readiness playbook again with this release, without --limit; where that is no cure, clear the fact cache."
+)
 _AGAIN = "Run again: something changed or was busy while it was looked at."
+
+_VENDOR = Sentence("its vendor or the target's could not be read", _NOTES)
 
 _DRIVER_SAYS: t.Final[dict[str, tuple[str, str | None]]] = {
     "absent": ("offers no migration_version", _ABSENT),
@@ -67,6 +72,7 @@ PROBING: t.Final[dict[str, Sentence]] = {
     "hung": Sentence("the target's driver did not answer in time", _HUNG),
     "deadline": Sentence("the target host's time was up", _DEADLINE),
     "gone": Sentence("the target vanished while it was asked", _AGAIN),
+    "vendor_unknown": _VENDOR,
     "unreadable": Sentence("the target's driver answered, but its node can not be read any more", _LOG),
     "short_write": Sentence("the target's kernel took only a part of the string"),
     "too_long": Sentence("the string is longer than the target's page"),
@@ -81,6 +87,7 @@ PAIRING: t.Final[dict[str, Sentence]] = {
     **_of("its own", "source_"),
     **_of("the target's", "target_"),
     "expired": Sentence("the target's driver or host was restarted since, or it was long ago", _RERUN),
+    "vendor_unknown": _VENDOR,
     "not_asked": Sentence("the target was not asked yet", _WHOLE),
     "in_use": Sentence("the target is in use, and its type is asked instead"),
     "no_device": Sentence("there is no device yet that could be asked"),
@@ -92,7 +99,7 @@ READINESS: t.Final[dict[str, Sentence]] = {
     "room_unknown": Sentence("accepted elsewhere, but how much room there is cannot be read"),
     "split": Sentence("its devices fit, but not all on one host"),
     "no_target": Sentence("no other host offers its vendor and type"),
-    "hosts_missing": Sentence("no host that answered takes it, and some did not answer"),
+    "hosts_missing": Sentence("no host that answered takes it, and some did not answer in full"),
 }
 """Standing.reason, where it is not the reason of a pairing."""
 
@@ -128,7 +135,8 @@ FINDINGS: t.Final[dict[str, Sentence]] = {
     ),
     "hung": Sentence("drivers that do not answer", _HUNG),
     "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again."),
-    "excluded": Sentence("hosts with broken facts", "Gather the excluded hosts again, with this release."),
+    "excluded": Sentence("hosts with broken facts", _EXCLUDED),
+    "incomplete": Sentence("hosts that could not tell all they have", _NOTES),
     "not_probed": Sentence("drivers that could not be asked", _BECOME),
     "expired": Sentence("evidence that no longer counts", _RERUN),
     "no_way_back": Sentence("moves that cannot be undone", "Mind that the moves marked * can not be undone."),

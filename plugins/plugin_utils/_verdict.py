@@ -27,6 +27,8 @@ IN_USE = Answer("unknown", "in_use", None)
 """Not asked on purpose: another device of its parent and type speaks for it."""
 EXPIRED = Answer("unknown", "expired", None)
 NO_DEVICE = Answer("unknown", "no_device", None)
+VENDOR_UNKNOWN = Answer("unknown", "vendor_unknown", None)
+"""Not asked, for it may be another vendor's."""
 
 Asked = t.Callable[[str], Answer]
 """What the target's driver said to a string."""

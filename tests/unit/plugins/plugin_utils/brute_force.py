@@ -25,6 +25,7 @@ class Spot(t.NamedTuple):
     device: str | None
     kind: str
     vendor: str
+    """Empty when it could not be read."""
 
 
 def spots(facts: Facts) -> list[Spot]:
@@ -34,10 +35,12 @@ def spots(facts: Facts) -> list[Spot]:
         snapshot = own["vfio_migration"]
         for parent in snapshot["parents"]:
             found += [
-                Spot(host, parent["address"], one["id"], None, "mdev", parent["vendor"]) for one in parent["types"]
+                Spot(host, parent["address"], one["id"], None, "mdev", parent["vendor"] or "")
+                for one in parent["types"]
             ]
         found += [
-            Spot(host, one["parent"], one["type"], one["id"], one["kind"], one["vendor"]) for one in snapshot["devices"]
+            Spot(host, one["parent"], one["type"], one["id"], one["kind"], one["vendor"] or "")
+            for one in snapshot["devices"]
         ]
     return found
 
@@ -68,7 +71,8 @@ def _state(facts: Facts, spot: Spot) -> str:
 
 
 def _said(facts: Facts, spot: Spot, string: str, max_age: int, now: str) -> Said | None:
-    """The latest answer of exactly this node to exactly this string; None when it was never asked."""
+    """The latest answer of exactly this node to exactly this string; None when there is none, or none any more and
+    nobody asks again."""
     latest = None
     for one in facts[spot.host].get("vfio_migration_verdicts", {"verdicts": []})["verdicts"]:
         if one["scope"] != ("device" if spot.device else "type") or one["string"] != string:
@@ -88,8 +92,8 @@ def _said(facts: Facts, spot: Spot, string: str, max_age: int, now: str) -> Said
     was = latest["evidence"]
     fresh = (was["boot_id"], was["driver"], was["driver_version"]) == (boot, driver["driver"], driver["driver_version"])
     age = datetime.datetime.fromisoformat(now) - datetime.datetime.fromisoformat(was["time"])
-    if not fresh or age.total_seconds() > max_age:
-        return "unknown", "expired"
+    if not fresh or boot is None or not -300 <= age.total_seconds() <= max_age:
+        return ("unknown", "expired") if (spot, string) in _questions(facts) else None
     return latest["verdict"], latest["reason"]
 
 
@@ -113,8 +117,7 @@ def _at_node(facts: Facts, source: t.Any, spot: Spot, max_age: int, now: str) ->
     said = _said(facts, spot, source["value"], max_age, now)
     if said:
         return said
-    in_use = spot.device and spot.kind == "mdev" and _device(facts, spot)["in_use_by"]
-    return "unknown", "in_use" if in_use else "not_asked"
+    return "unknown", "not_asked" if _is_asked(facts, spot) else "in_use"
 
 
 def _at_place(facts: Facts, string: str, place: Spot, max_age: int, now: str) -> Said | None:
@@ -134,13 +137,21 @@ def _at_place(facts: Facts, string: str, place: Spot, max_age: int, now: str) ->
 
 def forward(facts: Facts, source: Spot, target: Spot, max_age: int, now: str) -> tuple[Said, set[str]]:
     """Answer and warnings (but for the way back) for one device and one target."""
-    if source.vendor != target.vendor or (not target.device and source.type != target.type):
+    untyped = source.kind == "mdev" and source.type is None
+    if source.vendor and target.vendor and source.vendor != target.vendor:
         return ("incompatible", None), set()
+    if not target.device and source.type != target.type and not untyped:
+        return ("incompatible", None), set()
+    if not source.vendor or not target.vendor:
+        return ("unknown", "vendor_unknown"), set()
     own = _attribute(facts, source) if source.device else None
     if target.device:
         said = _at_node(facts, own, target, max_age, now)
         return said, {"expired"} & {said[1] or ""}
-    by_type = _at_node(facts, _attribute(facts, source._replace(device=None)), target, max_age, now)
+    of_type = _attribute(facts, source._replace(device=None))
+    if own and own["status"] == "ok" and of_type["status"] == "unsupported" and of_type["reason"] != "absent":
+        of_type = {**of_type, "status": "unknown"}
+    by_type = _at_node(facts, own if untyped else of_type, target, max_age, now)
     if own and own["status"] == "unsupported" and own["reason"] != "absent":
         return ("incompatible", "source_unsupported"), set()
     evidence = _at_place(facts, own["value"], target, max_age, now) if own and own["status"] == "ok" else None
@@ -154,6 +165,8 @@ def forward(facts: Facts, source: Spot, target: Spot, max_age: int, now: str) ->
 def back(facts: Facts, source: Spot, target: Spot, max_age: int, now: str) -> str:
     """Would the place that the device left take what the target produces?"""
     produced = _attribute(facts, target)
+    if not source.vendor or not target.vendor:
+        return "unknown"
     if source.kind == "vfio":
         return _at_node(facts, produced, source, max_age, now)[0]
     home = source._replace(device=None)
@@ -169,28 +182,40 @@ def back(facts: Facts, source: Spot, target: Spot, max_age: int, now: str) -> st
     return said[0] if said else "unknown"
 
 
-def requests(facts: Facts) -> set[tuple[t.Any, ...]]:
-    """(host, parent, type, device, string) that have to be asked when nothing was asked before: all pairs walked."""
+def _can_be_asked(facts: Facts, node: Spot) -> bool:
+    return bool(node.vendor) and _attribute(facts, node)["status"] == "ok" and _state(facts, node) == "ok"
+
+
+def _is_asked(facts: Facts, node: Spot) -> bool:
+    """Whether a node that could be asked is: for an mdev in use another device of its parent and type may speak."""
+    if not node.device or node.kind != "mdev" or not _device(facts, node)["in_use_by"]:
+        return True
+    peers = [
+        one
+        for one in spots(facts)
+        if one.device and (one.host, one.parent, one.type) == (node.host, node.parent, node.type)
+    ]
+    peers = [one for one in peers if _can_be_asked(facts, one)]
+    if any(not _device(facts, one)["in_use_by"] for one in peers):
+        return False
+    return node.device == min(one.device or "" for one in peers)
+
+
+def _questions(facts: Facts) -> set[tuple[Spot, str]]:
+    """Each node with each string it has to be asked: all pairs walked."""
     everything = spots(facts)
-    asked = set()
+    found = set()
     for node in everything:
-        if _attribute(facts, node)["status"] != "ok" or _state(facts, node) != "ok":
+        if not _can_be_asked(facts, node) or not _is_asked(facts, node):
             continue
-        if node.device and node.kind == "mdev" and _device(facts, node)["in_use_by"]:
-            peers = [
-                one
-                for one in everything
-                if one.device
-                and (one.host, one.parent, one.type) == (node.host, node.parent, node.type)
-                and _attribute(facts, one)["status"] == "ok"
-            ]
-            if any(not _device(facts, one)["in_use_by"] for one in peers):
-                continue
-            if node.device != min(one.device or "" for one in peers):
-                continue
         for other in everything:
             same_location = bool(other.device) == bool(node.device) and other.vendor == node.vendor
             string = _attribute(facts, other)["value"]
             if same_location and other.host != node.host and string and (node.device or other.type == node.type):
-                asked.add((node.host, node.parent, node.type, node.device, string))
-    return asked
+                found.add((node, string))
+    return found
+
+
+def requests(facts: Facts) -> set[tuple[t.Any, ...]]:
+    """(host, parent, type, device, string) that have to be asked when nothing was asked before."""
+    return {(node.host, node.parent, node.type, node.device, string) for node, string in _questions(facts)}

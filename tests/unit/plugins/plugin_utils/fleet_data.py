@@ -15,6 +15,8 @@ DAY = 86400
 DRIVEN = ("boot-1", "drv", "1.0")
 VENDOR = "pci:8086"
 
+HOLDER = _model.Holder(pid=1, command="qemu", workload=None)
+
 Facts = dict[str, t.Any]
 
 
@@ -48,8 +50,8 @@ def mdev_type(name: str, string: str | None, room: int | None = 1) -> _model.Typ
 def parent(
     address: str,
     *types: _model.Type,
-    vendor: str = VENDOR,
-    state: t.Literal["ok", "gone", "hung"] = "ok",
+    vendor: str | None = VENDOR,
+    state: t.Literal["ok", "gone", "hung", "unknown"] = "ok",
     version: str = "1.0",
 ) -> _model.Parent:
     """One parent."""
@@ -70,27 +72,26 @@ def parent(
 def device(
     name: str,
     string: str | None,
-    place: tuple[str, str] | None = None,
+    place: tuple[str, str | None] | None = None,
     in_use: bool | None = False,
-    vendor: str = VENDOR,
+    vendor: str | None = VENDOR,
     version: str = "1.0",
 ) -> _model.Device:
-    """An mdev when ``place`` (parent, type) is given, else a physical device."""
-    holder = _model.Holder(pid=1, command="qemu", workload=None)
+    """An mdev when ``place`` (parent, type) is given, else a physical device. A half-created one has no type."""
     return _model.Device(
         id=_model.Name(name),
         kind="mdev" if place else "vfio",
         path=f"devices/{name}",
         bus="mdev" if place else "pci",
         parent=_model.Name(place[0]) if place else None,
-        type=_model.Name(place[1]) if place else None,
+        type=_model.Name(place[1]) if place and place[1] else None,
         vendor=vendor,
         driver=DRIVEN[1],
         driver_version=version,
         numa_node=None,
         hardware={"vendor": None, "model": None},
         iommu_group=None,
-        in_use_by=None if in_use is None else [holder] if in_use else [],
+        in_use_by=None if in_use is None else [HOLDER] if in_use else [],
         migration_version=attribute(string),
     )
 
@@ -103,7 +104,7 @@ def workload(name: str, *devices: str) -> _model.Workload:
 
 
 def snapshot(
-    *parts: _model.Parent | _model.Device | _model.Workload, boot: str = "boot-1", time: str = HOUR_AGO
+    *parts: _model.Parent | _model.Device | _model.Workload, boot: str | None = "boot-1", time: str = HOUR_AGO
 ) -> dict[str, t.Any]:
     """What one host says; parts are told apart by their keys."""
     return {
@@ -153,7 +154,7 @@ def verdict(
     }
 
 
-def host(*parts: t.Any, verdicts: t.Sequence[dict[str, t.Any]] = (), **more: str) -> Facts:
+def host(*parts: t.Any, verdicts: t.Sequence[dict[str, t.Any]] = (), **more: t.Any) -> Facts:
     """The ansible_facts of one host."""
     facts: Facts = {"vfio_migration": snapshot(*parts, **more)}
     if verdicts:

@@ -23,6 +23,19 @@ def test_age(timestamp: str, at: str, age: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timestamp", "holds"),
+    [
+        ("2026-11-22T11:59:00Z", True),
+        ("2026-11-22T11:58:59Z", False),
+        ("2026-11-22T12:05:00Z", True),
+        ("2026-11-22T12:05:01Z", False),
+    ],
+)
+def test_within(timestamp: str, holds: bool) -> None:
+    assert _clock.within(timestamp, 60, "2026-11-22T12:00:00Z") is holds
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         ("", "^$"),

@@ -41,6 +41,8 @@ NAME = "must have 1 to 255 characters"
 ONE_NAME = "must be one name as the kernel gives it, without a slash and not '.' or '..'"
 PLAIN = "must be a name without control characters and shell text"
 
+MDEV = "of kind mdev must have a parent, and a type when its migration_version is ok"
+
 SNAPSHOTS: list[tuple[str, t.Any, str]] = [
     ("parents.0.address", 1, ".parents[0].address must be a string, not int"),
     ("parents.0.types.0.id", None, ".parents[0].types[0].id must be a string, not null"),
@@ -50,14 +52,15 @@ SNAPSHOTS: list[tuple[str, t.Any, str]] = [
     ("page_size", "4096", ".page_size must be an int, not string"),
     ("page_size", True, ".page_size must be an int, not boolean"),
     ("parents.0.numa_node", 1.5, ".parents[0].numa_node must be an int, not float"),
-    ("parents.0.state", "fine", ".parents[0].state must be one of ok, gone, hung, not 'fine'"),
-    ("parents.0.state", ["ok"], ".parents[0].state must be one of ok, gone, hung, not list"),
+    ("parents.0.state", "fine", ".parents[0].state must be one of ok, gone, hung, unknown, not 'fine'"),
+    ("parents.0.state", ["ok"], ".parents[0].state must be one of ok, gone, hung, unknown, not list"),
     ("time", "yesterday", ".time must be a UTC time like 2026-11-22T19:04:14Z, not 'yesterday'"),
     ("time", "2026-02-30T00:00:00Z", ".time must be a UTC time like 2026-11-22T19:04:14Z, not '2026-02-30T00:00:00Z'"),
     ("schema_version", 2, ".schema_version must be 1, not 2: gather these facts again"),
     ("schema_version", "1", ".schema_version must be an int, not string"),
     ("schema_version", KeyError, ".schema_version is missing"),
-    ("devices.0.parent", None, ".devices[0] of kind mdev must have a parent and a type"),
+    ("devices.0.parent", None, f".devices[0] {MDEV}"),
+    ("devices.0.type", None, f".devices[0] {MDEV}"),
     (
         "devices.0.migration_version.value",
         None,
@@ -112,6 +115,20 @@ def test_verdicts_are_checked_alike(path: str, value: t.Any, error: str) -> None
     verdicts = facts()["vfio_migration_verdicts"]
     change(verdicts, path, value)
     assert _contracts.check(_model.VerdictSet, verdicts, "hosts.hv1") == [f"hosts.hv1{error}"]
+
+
+@pytest.mark.fault("R18")
+@pytest.mark.parametrize("string", ["?incomplete", "?hung", None, "!ENODEV", "~truncated"])
+def test_an_mdev_that_gives_no_string_need_not_say_its_type(string: str | None) -> None:
+    snapshot = data.snapshot(data.device("u1", string, ("p1", None)))
+    assert _contracts.check(_model.Snapshot, snapshot, "hosts.hv1") == []
+    change(snapshot, "devices.0.parent", None)
+    assert _contracts.check(_model.Snapshot, snapshot, "hosts.hv1") == [f"hosts.hv1.devices[0] {MDEV}"]
+
+
+def test_what_could_not_be_read_of_a_parent_may_be_null() -> None:
+    snapshot = data.snapshot(data.parent("p1", vendor=None, state="unknown"), data.device("vf", "v1", vendor=None))
+    assert _contracts.check(_model.Snapshot, snapshot, "hosts.hv1") == []
 
 
 def test_good_facts_with_keys_of_a_later_release_pass() -> None:

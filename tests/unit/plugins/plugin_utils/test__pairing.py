@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _pairing
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _pairing, _readiness
 from ansible_collections.vfio.migration.plugins.plugin_utils._pairing import pairings
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.fleet_data import (
     DAY,
@@ -72,7 +72,7 @@ class Case(t.NamedTuple):
     expected: tuple[str, str | None, str | None, str] = ("unknown", "not_asked", None, "unknown")
     """Verdict, reason, scope, way back."""
     warnings: t.Sequence[str] = ()
-    state: t.Literal["ok", "gone", "hung"] = "ok"
+    state: t.Literal["ok", "gone", "hung", "unknown"] = "ok"
 
 
 YES, NO = verdict(NODE, "a"), verdict(NODE, "a", "no")
@@ -113,6 +113,16 @@ CASES = {
         expected=("unknown", "expired", "type", "unknown"),
         warnings=["expired"],
     ),
+    "from the future": Case(
+        said=[verdict(NODE, "a", time="2026-11-22T12:05:01Z")],
+        expected=("unknown", "expired", "type", "unknown"),
+        warnings=["expired"],
+    ),
+    "of an unknown boot": Case(
+        said=[verdict(NODE, "a", driven=(None, "drv", "1.0"))],
+        expected=("unknown", "expired", "type", "unknown"),
+        warnings=["expired"],
+    ),
     "too old": Case(
         said=[verdict(NODE, "a", time="2026-11-21T11:59:59Z")],
         expected=("unknown", "expired", "type", "unknown"),
@@ -134,6 +144,9 @@ CASES = {
         there="!ENODEV", said=[YES], expected=("incompatible", "errno", None, "incompatible")
     ),
     "target hangs": Case(said=[YES], state="hung", expected=("unknown", "hung", None, "unknown")),
+    "target could not be listed": Case(
+        said=[YES], state="unknown", expected=("unknown", "unknown", None, "unknown")
+    ),
     "target is gone": Case(said=[YES], state="gone", expected=("unknown", "gone", None, "unknown")),
     "type node yes, device node no": Case(
         own="d1",
@@ -174,6 +187,27 @@ CASES = {
         expected=("unknown", "expired", "device", "unknown"),
         warnings=["expired"],
     ),
+    "the type says ENODEV, the device does not": Case(
+        home="!ENODEV", own="d1", expected=("unknown", "source_errno", None, "incompatible")
+    ),
+    "the type says ENODEV, the device is accepted": Case(
+        home="!ENODEV",
+        own="d1",
+        said=[dev("d1", "yes")],
+        other=[THERE],
+        expected=("compatible", None, "device", "incompatible"),
+        warnings=["no_way_back"],
+    ),
+    "the type says ENODEV, the device is refused": Case(
+        home="!ENODEV",
+        own="d1",
+        said=[dev("d1", "no")],
+        other=[THERE],
+        expected=("incompatible", "errno", "device", "incompatible"),
+    ),
+    "both types say ENODEV, the device does not": Case(
+        home="!ENODEV", own="d1", there="!ENODEV", expected=("incompatible", "errno", None, "incompatible")
+    ),
     "another string there": Case(own="d1", said=[YES, dev("d9", "no")], other=[THERE], expected=COMPATIBLE),
     "a device node of the past": Case(own="d1", said=[YES, dev("d1", "no", "u9")], other=[THERE], expected=COMPATIBLE),
 }  # fmt: skip
@@ -213,6 +247,160 @@ def test_no_hand_made_yes_makes_a_pair_across_vendors_or_types(there: Facts) -> 
     facts = {"h1": offers("a", device("u1", "a", T1)), "h2": there}
     [target] = [one["id"] for one in pairings(facts, DAY, NOW)["targets"] if one["members"][0]["host"] == "h2"]
     assert [one for one in pairings(facts, DAY, NOW)["pairings"] if one["target"] == target] == []
+
+
+@pytest.mark.fault("P8")
+@pytest.mark.parametrize("answers", [("yes", "no"), ("no", "yes")])
+@pytest.mark.parametrize("by_type", ["yes", "no"])
+def test_of_two_devices_that_disagree_the_stricter_one_counts(answers: tuple[str, str], by_type: str) -> None:
+    there = [dev("d1", answer, name) for name, answer in zip(("u2", "u3"), answers, strict=True)]
+    facts = {
+        "h1": offers("a", device("u1", "d1", T1)),
+        "h2": offers("b", THERE, SECOND, verdicts=[verdict(NODE, "a", by_type), *there]),
+    }
+    found = pair(facts, "h1/u1", "h2/p1/t1")
+    assert found is not None
+    assert (found["verdict"], found["scope"]) == ("incompatible", "device")
+    assert found["warnings"] == (["inconsistent"] if by_type == "yes" else [])
+
+
+EARLY, LATE = "2026-11-22T10:00:00Z", "2026-11-22T10:30:00Z"
+
+
+@pytest.mark.parametrize("times", [(EARLY, LATE), (LATE, EARLY)])
+@pytest.mark.parametrize("scope", ["type", "device"])
+@pytest.mark.parametrize("apart", ["hosts", "devices"])
+def test_the_oldest_answer_behind_a_pair_dates_it(times: tuple[str, str], scope: str, apart: str) -> None:
+    first, second = times
+    if apart == "hosts":
+        there = {
+            name: offers("b", device(name, "d2", T1), verdicts=[
+                verdict(NODE, "a", time=time), *([dev("d1", "yes", name, time=time)] if scope == "device" else [])])
+            for name, time in (("h2", first), ("h3", second))
+        }  # fmt: skip
+    else:
+        said = [verdict(NODE, "a", time=EARLY)]
+        if scope == "device":
+            said += [dev("d1", "yes", time=first), dev("d1", "yes", "u3", time=second)]
+        there = {"h2": offers("b", THERE, SECOND, verdicts=said)}
+    found = pair({"h1": offers("a", device("u1", "d1", T1)), **there}, "h1/u1", "h2/p1/t1")
+    assert found is not None
+    assert (found["verdict"], found["scope"], found["asked"]) == ("compatible", scope, EARLY)
+
+
+LONG_AGO = "2026-11-20T00:00:00Z"
+
+
+@pytest.mark.fault("P7")
+def test_a_device_that_is_not_asked_any_more_does_not_overrule_the_one_that_speaks_for_it() -> None:
+    """It was asked while it was free; in use it is asked no more, so its old answer can not be renewed."""
+    taken = device("u2", "d2", T1, in_use=True)
+    said = [YES, dev("d1", "yes", time=LONG_AGO), dev("d1", "yes", "u3")]
+    facts = {"h1": offers("a", device("u1", "d1", T1)), "h2": offers("b", taken, SECOND, verdicts=said)}
+    found = pair(facts, "h1/u1", "h2/p1/t1")
+    assert found is not None
+    assert (found["verdict"], found["scope"], found["warnings"]) == ("compatible", "device", [])
+    gone_quiet = pair(facts, "h1/u1", "h2/u2")
+    assert gone_quiet is not None
+    assert (gone_quiet["reason"], gone_quiet["asked"]) == ("in_use", None)
+    assert "expired" not in {finding["kind"] for finding in pairings(facts, DAY, NOW)["findings"]}
+
+
+@pytest.mark.fault("P7")
+def test_while_it_holds_its_answer_counts_whether_it_is_asked_or_not() -> None:
+    taken = device("u2", "d2", T1, in_use=True)
+    said = [YES, dev("d1", "no"), dev("d1", "yes", "u3")]
+    facts = {"h1": offers("a", device("u1", "d1", T1)), "h2": offers("b", taken, SECOND, verdicts=said)}
+    found = pair(facts, "h1/u1", "h2/p1/t1")
+    assert found is not None
+    assert found["verdict"] == "incompatible"
+
+
+def test_a_string_that_only_its_own_host_produces_does_not_expire_there() -> None:
+    own = [verdict(NODE, "a", time=LONG_AGO)]
+    facts = {"h1": offers("a", device("u1", None, T1), verdicts=own), "h2": offers("b")}
+    found = pair(facts, "h1/u1", "h1/p1/t1")
+    assert found is not None
+    assert (found["reason"], found["asked"]) == ("not_asked", None)
+
+
+UNREAD = offers("b", device("u2", "d2", T1, vendor=None), device(VF, "d2", vendor=None), vendor=None)
+
+
+@pytest.mark.fault("R5", "R14")
+def test_a_vendor_that_could_not_be_read_rules_nothing_out_and_in() -> None:
+    facts = {"h1": offers("a", device("u1", "d1", T1), verdicts=[YES, dev("d2", "yes", "u1")]), "h2": UNREAD}
+    for source, target in (
+        ("h1/u1", "h2/p1/t1"),
+        ("h1/u1", "h2/u2"),
+        ("h1/u1", f"h2/{VF}"),
+        ("h2/u2", "h1/p1/t1"),
+        ("h2/u2", "h1/u1"),
+        (f"h2/{VF}", "h1/u1"),
+        ("h2/u2", "h2/p1/t1"),
+    ):
+        found = pair(facts, source, target)
+        assert found is not None, (source, target)
+        assert (found["verdict"], found["reason"], found["scope"]) == ("unknown", "vendor_unknown", None)
+        assert (found["way_back"], found["warnings"]) == ("unknown", [])
+    assert pair(facts, f"h2/{VF}", "h1/p1/t1") is None
+    matrix = pairings(facts, DAY, NOW)
+    assert matrix["partial"]
+    assert [(one["kind"], one["hosts"]) for one in matrix["findings"]] == [("incomplete", ["h2"])]
+    assert {one["vendor"] for one in matrix["sources"]} == {"pci:8086", ""}
+    assert _contracts.check(_model.Pairings, json.loads(json.dumps(matrix)), "pairings") == []
+
+
+@pytest.mark.fault("R18", "R8")
+@pytest.mark.parametrize(
+    ("string", "expected"),
+    [
+        ("?incomplete", ("unknown", "source_incomplete")),
+        ("?hung", ("unknown", "source_hung")),
+        (None, ("unknown", "source_absent")),
+        ("!ENODEV", ("incompatible", "source_unsupported")),
+    ],
+)
+def test_an_mdev_that_does_not_say_its_type_is_paired_with_every_type(
+    string: str | None, expected: tuple[str, str]
+) -> None:
+    facts = {
+        "h1": offers("a", device("u1", string, ("p1", None))),
+        "h2": host(
+            parent("p1", mdev_type("t1", "a"), mdev_type("t2", "b")), parent("p2", mdev_type("t1", "a"), vendor="pci:1")
+        ),
+    }
+    for target in ("h2/p1/t1", "h2/p1/t2"):
+        found = pair(facts, "h1/u1", target)
+        assert found is not None
+        assert (found["verdict"], found["reason"], found["way_back"]) == (*expected, "unknown")
+    assert pair(facts, "h1/u1", "h2/p2/t1") is None
+    [source] = pairings(facts, DAY, NOW)["sources"]
+    assert (source["type"], source["type_version"]) == (None, None)
+
+
+LOST: dict[str, tuple[Facts, bool]] = {
+    "hung before its types were listed": (host(parent("p1", state="hung")), True),
+    "hung, its types are known": (host(parent("p1", mdev_type("t1", "?hung"), state="hung")), False),
+    "types could not be listed": (host(parent("p1", state="unknown")), True),
+    "vendor could not be read": (host(parent("p1", vendor=None, state="unknown")), True),
+    "vendor of a physical device could not be read": (host(device(VF, None, vendor=None)), True),
+    "gone": (host(parent("p1", state="gone")), False),
+    "no types": (host(parent("p1")), False),
+    "nothing there": (host(), False),
+}
+
+
+@pytest.mark.fault("R8", "R14")
+@pytest.mark.parametrize("name", LOST)
+def test_a_host_that_could_not_tell_what_it_has_leaves_nothing_blocked(name: str) -> None:
+    """Its types may be the very ones that would take the device."""
+    there, lost = LOST[name]
+    matrix = pairings({"h1": host(parent("p1"), device("u1", "d1", ("p1", "t9"))), "h2": there}, DAY, NOW)
+    incomplete = [one["hosts"] for one in matrix["findings"] if one["kind"] == "incomplete"]
+    assert (matrix["partial"], incomplete) == (lost, [["h2"]] if lost else [])
+    standing = _readiness.standings(matrix)[0][0]
+    assert standing["state"] == ("unknown" if lost else "blocked")
 
 
 HYBRID = [
@@ -385,6 +573,7 @@ def test_findings(name: str) -> None:
         ({"sources": "some"}, "sources must be one of devices, all, not 'some'"),
         ({"fresh_hosts": "hv1"}, "fresh_hosts must be a list, not string"),
         ({"max_age": None}, "max_age must be an int, not null"),
+        ({"max_age": -1}, "max_age must not be negative, not -1"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, t.Any], error: str) -> None:

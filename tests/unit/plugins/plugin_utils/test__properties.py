@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils._evidence import merge
 from ansible_collections.vfio.migration.plugins.plugin_utils._pairing import pairings
 from ansible_collections.vfio.migration.plugins.plugin_utils._requests import probe_requests
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import brute_force, fleet_data
@@ -23,7 +25,8 @@ Facts = dict[str, t.Any]
 NOW = fleet_data.NOW
 OLD = "2026-11-20T00:00:00Z"
 STRINGS = ["a", "{{ 1 + 1 }}"]
-VENDORS = ["pci:1", "pci:1", "pci:1", "pci:2"]
+VENDORS = ["pci:1"] * 6 + ["pci:2", "pci:2", None]
+FUTURE = "2026-11-22T13:00:00Z"
 SPEAKS = st.sampled_from([*STRINGS * 5, None, "!ENODEV", "?hung", "~empty"])
 FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -31,19 +34,22 @@ FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(Healt
 @st.composite
 def hosts(draw: st.DrawFn, number: int) -> Facts:
     parts: list[t.Any] = []
-    places = []
+    places: list[tuple[tuple[str, str], str | None]] = []
     for address in draw(st.sampled_from([[], ["p1"], ["p1"], ["p1", "p2"]])):
         types = [
             fleet_data.mdev_type(name, draw(SPEAKS), draw(st.sampled_from([None, 0, 1, 3])))
             for name in draw(st.sampled_from([["t1"], ["t1"], ["t1", "t2"]]))
         ]
-        vendor, state = draw(st.sampled_from(VENDORS)), draw(st.sampled_from(["ok"] * 6 + ["hung", "gone"]))
+        vendor, state = draw(st.sampled_from(VENDORS)), draw(st.sampled_from(["ok"] * 6 + ["hung", "gone", "unknown"]))
         parts.append(fleet_data.parent(address, *types, vendor=vendor, state=t.cast("t.Any", state)))
         places += [((address, each["id"]), vendor) for each in types]
     for index in range(draw(st.integers(0, 5))):
         place, vendor = draw(st.sampled_from([*places, (None, VENDORS[0]), (("lost", "t1"), VENDORS[0])]))
         in_use = draw(st.sampled_from([True, True, False, None]))
-        parts.append(fleet_data.device(f"d{number}-{index}", draw(SPEAKS), place, in_use, vendor))
+        speaks = draw(SPEAKS)
+        half_created = fleet_data.attribute(speaks)["status"] != "ok" and draw(st.booleans())
+        there = (place[0], None) if place and half_created else place
+        parts.append(fleet_data.device(f"d{number}-{index}", speaks, there, in_use, vendor))
     facts = fleet_data.host(*parts)
     verdicts = draw(st.lists(said(brute_force.spots({"h": facts})), max_size=16)) if parts else []
     return fleet_data.host(*parts, verdicts=verdicts)
@@ -53,9 +59,9 @@ def hosts(draw: st.DrawFn, number: int) -> Facts:
 def said(draw: st.DrawFn, spots: list[Spot]) -> dict[str, t.Any]:
     """An answer to a node of this host, mostly a proper one."""
     if not spots:
-        spots = [Spot("h", "p9", "t9", None, "mdev", VENDORS[0])]
+        spots = [Spot("h", "p9", "t9", None, "mdev", "pci:1")]
     spot = draw(st.sampled_from(spots))
-    vendor = draw(st.sampled_from([spot.vendor] * 7 + [VENDORS[0], VENDORS[-1]]))
+    vendor = draw(st.sampled_from([spot.vendor] * 7 + ["pci:1", "pci:2"]))
     asking = draw(st.sampled_from([spot.type] * 6 + ["t1", "t2"])) if spot.device is None else None
     return fleet_data.verdict(
         (spot.parent, spot.type, spot.device),
@@ -64,7 +70,7 @@ def said(draw: st.DrawFn, spots: list[Spot]) -> dict[str, t.Any]:
         vendor,
         asking,
         draw(st.sampled_from([fleet_data.DRIVEN] * 5 + [("boot-0", "drv", "1.0"), ("boot-1", "drv", "0.9")])),
-        draw(st.sampled_from([fleet_data.HOUR_AGO] * 5 + [OLD])),
+        draw(st.sampled_from([fleet_data.HOUR_AGO] * 5 + [OLD, OLD, FUTURE])),
     )
 
 
@@ -102,6 +108,47 @@ def test_every_pair_gets_the_answer_of_the_rules(facts: Facts) -> None:
                 warnings.add("no_way_back")
             got = (pair["verdict"], pair["reason"]), pair["way_back"], set(pair["warnings"])
             assert got == (expected, back, warnings), (source, target)
+
+
+@st.composite
+def known_fleets(draw: st.DrawFn) -> Facts:
+    """The same devices as some time ago, but some were taken into use since, or given back."""
+    facts = draw(fleets())
+    for own in facts.values():
+        for one in own["vfio_migration"]["devices"]:
+            one["in_use_by"] = draw(st.sampled_from([one["in_use_by"], [], [fleet_data.HOLDER]]))
+        known = own.get("vfio_migration_verdicts", {"verdicts": []})
+        # Of one question a fact cache holds one answer.
+        asked = ("scope", "parent", "type", "device", "string", "vendor", "source_type")
+        known["verdicts"] = list({tuple(one[key] for key in asked): one for one in known["verdicts"]}.values())
+    return facts
+
+
+@pytest.mark.fault("P7", "P12")
+@FEW
+@given(known_fleets())
+def test_nothing_is_expired_once_everything_was_answered(facts: Facts) -> None:
+    """What was known before is kept the way it is kept between two runs."""
+    for host, requests in probe_requests(facts, fleet_data.DAY, NOW).items():
+        latest = [
+            fleet_data.verdict(
+                (one["parent"], one["type"], one["device"]),
+                one["string"],
+                "yes",
+                one["vendor"],
+                one["source_type"],
+            )
+            for one in requests
+        ]
+        own = facts[host]
+        answered = fleet_data.host(verdicts=latest)["vfio_migration_verdicts"]
+        own["vfio_migration_verdicts"] = merge(
+            own.get("vfio_migration_verdicts"), answered, own["vfio_migration"], _model.Timestamp(NOW)
+        )
+    assert probe_requests(facts, fleet_data.DAY, NOW) == {}
+    matrix = pairings(facts, fleet_data.DAY, NOW, "all")
+    assert [one for one in matrix["pairings"] if one["reason"] == "expired" or "expired" in one["warnings"]] == []
+    assert "expired" not in {finding["kind"] for finding in matrix["findings"]}
 
 
 def without_verdicts(facts: Facts) -> Facts:

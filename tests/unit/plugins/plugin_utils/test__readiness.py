@@ -25,6 +25,7 @@ class Case:
     reason: str | None = None
     errno: str | None = None
     hosts: tuple[t.Literal["fresh", "cached", "unreachable", "excluded"], ...] = ("fresh", "fresh", "fresh")
+    incomplete: tuple[str, ...] = ()
 
 
 X2 = data.target("x", ("hv2", 2))
@@ -71,6 +72,13 @@ CASES = {
     "refused, but a host is excluded": Case(
         [X2], [NO], "unknown", "hosts_missing", hosts=("fresh", "fresh", "excluded")
     ),
+    "refused, but a host could not tell all it has": Case([X2], [NO], "unknown", "hosts_missing", incomplete=("hv3",)),
+    "nothing listed, but a host could not tell all it has": Case(
+        [X2], [], "unknown", "hosts_missing", incomplete=("hv1", "hv2")
+    ),
+    "what its own host could not tell does not matter": Case(
+        [X2], [NO], "blocked", "errno", "EINVAL", incomplete=("hv1",)
+    ),
     "cached hosts are known": Case([X2], [NO], "blocked", "errno", "EINVAL", hosts=("fresh", "cached", "cached")),
 }
 
@@ -81,6 +89,10 @@ def test_one_device(name: str) -> None:
     case = CASES[name]
     hosts = [data.host(f"hv{number}", state) for number, state in enumerate(case.hosts, 1)]
     pairings = data.pairings(hosts, [data.source("s", ("hv1", "d", "vm"))], case.targets, case.pairings)
+    if case.incomplete:
+        pairings["findings"] = [
+            {"kind": "incomplete", "hosts": list(case.incomplete), "item": "host", "detail": "It hangs."}
+        ]
     devices, vms = _readiness.standings(pairings)
     for one in (devices[0], vms[0]):
         assert (one["state"], one["reason"], one["errno"]) == (case.state, case.reason, case.errno)

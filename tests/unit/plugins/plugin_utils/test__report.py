@@ -30,7 +30,7 @@ Hosts not taken into account
   excluded: hv5: hosts.hv5.schema_version must be 1, not 7
 
 Not ready, and why
-  unknown, 1 device: no host that answered takes it, and some did not answer
+  unknown, 1 device: no host that answered takes it, and some did not answer in full
     hv3 dev-c1 (VM vm-3)
   compatible but no room, 1 device: accepted elsewhere, but no host has room
     hv2 dev-b1 (VM db)

@@ -42,6 +42,7 @@ class Case(t.NamedTuple):
 
 
 ABSENT, GONE, HUNG = offers(None), offers("b", state="gone"), offers("b", state="hung")
+UNREAD = host(parent("p1", mdev_type("t1", "b"), vendor=None), device("u1", "b", T1, vendor=None))
 TWO = host(parent("p1", mdev_type("t1", "a")), parent("p2", mdev_type("t1", "b")))
 CASES = {
     "nobody": Case({}, {}),
@@ -59,6 +60,15 @@ CASES = {
     "truncated": Case({"h1": offers("a"), "h2": offers("~truncated")}, {}),
     "a parent that is gone is no target": Case({"h1": offers("a"), "h2": GONE}, {"h1": ["p1/t1/ b"]}),
     "a parent that hangs is no target": Case({"h1": offers("a"), "h2": HUNG}, {"h1": ["p1/t1/ b"]}),
+    "a parent that could not be listed is no target": Case(
+        {"h1": offers("a"), "h2": offers("b", state="unknown")}, {"h1": ["p1/t1/ b"]}
+    ),
+    "a vendor that could not be read neither asks nor is asked": Case(
+        {"h1": offers("a"), "h2": UNREAD, "h3": UNREAD}, {}
+    ),
+    "an mdev that does not say its type": Case(
+        {"h1": holds(("u1", "d1", False)), "h2": host(parent("p1"), device("u2", "?incomplete", ("p1", None)))}, {}
+    ),
     "vendors": Case({"h1": offers("a"), "h2": offers("a", vendor="pci:10de")}, {}),
     "types": Case({"h1": offers("a"), "h2": host(parent("p1", mdev_type("t2", "a")))}, {}),
     "a device is asked all device strings of its vendor": Case(
@@ -131,7 +141,9 @@ ANSWERS = [
     ("?gone", {}, True),
     ("yes", {"time": "2026-11-21T11:59:59Z"}, True),
     ("yes", {"time": "2026-11-21T12:00:00Z"}, False),
-    ("yes", {"time": "2027-01-01T00:00:00Z"}, False),
+    ("yes", {"time": "2026-11-22T12:05:00Z"}, False),
+    ("yes", {"time": "2026-11-22T12:05:01Z"}, True),
+    ("yes", {"driven": (None, "drv", "1.0")}, True),
     ("no", {"driven": ("boot-0", "drv", "1.0")}, True),
     ("no", {"driven": ("boot-1", "drv", "1.1")}, True),
     ("no", {"driven": ("boot-1", "other", "1.0")}, True),
@@ -146,6 +158,24 @@ def test_earlier_answers_are_used_while_they_hold(answer: str, circumstances: di
     known = host(parent("p1", mdev_type("t1", "a")), verdicts=[verdict(NODE, "b", answer, **circumstances)])
     requests = probe_requests({"h1": known, "h2": offers("b")}, DAY, NOW)
     assert ("h1" in requests) is again
+
+
+@pytest.mark.fault("P7")
+def test_no_boot_id_is_not_the_same_boot() -> None:
+    unsure = verdict(NODE, "b", driven=(None, "drv", "1.0"))
+    known = host(parent("p1", mdev_type("t1", "a")), verdicts=[unsure], boot=None)
+    assert "h1" in probe_requests({"h1": known, "h2": offers("b")}, DAY, NOW)
+
+
+@pytest.mark.fault("P7")
+@pytest.mark.parametrize("scope", ["type", "device"])
+def test_a_new_driver_version_is_asked_at_either_kind_of_node(scope: str) -> None:
+    """The evidence is as it was, it is the snapshot that says another version."""
+    name = "u1" if scope == "device" else None
+    answered = verdict((*T1, name), "b")
+    parts = [parent("p1", mdev_type("t1", "a"), version="1.1"), device("u1", "a", T1, version="1.1")]
+    fleet = {"h1": host(*parts, verdicts=[answered]), "h2": holds(("u2", "b", False), string="b")}
+    assert scope in {one["scope"] for one in probe_requests(fleet, DAY, NOW)["h1"]}
 
 
 def test_the_latest_answer_counts() -> None:
@@ -167,6 +197,8 @@ def test_broken_verdicts_are_asked_again() -> None:
         ([], {}, "hosts must be a mapping of host names to their facts, not list"),
         ({1: {}}, {}, "hosts must have strings as keys, not int"),
         ({}, {"max_age": "1"}, "max_age must be an int, not string"),
+        ({}, {"max_age": True}, "max_age must be an int, not boolean"),
+        ({}, {"max_age": -1}, "max_age must not be negative, not -1"),
         ({}, {"now": "now"}, "now must be a UTC time like 2026-11-22T19:04:14Z, not 'now'"),
     ],
 )
