@@ -36,6 +36,11 @@ options:
     type: list
     elements: int
     default: []
+  otherwise:
+    description:
+      - What to return for a plan that is refused, instead of failing. This is for C(hosts) of a play, which tools that
+        check the syntax look at without any plan or inventory. The first task of the play then has to refuse the plan.
+    type: str
 seealso:
   - module: vfio.migration.plan_targets
   - plugin: vfio.migration.targets
@@ -44,9 +49,14 @@ seealso:
 
 EXAMPLES = r"""
 - name: Work on the hosts of a plan
-  hosts: "{{ '/srv/plans/rack7.json' | vfio.migration.plan_hosts(known=groups.all) }}"
+  hosts: "{{ plan | default('') | vfio.migration.plan_hosts(groups.all, otherwise='all:localhost') }}"
   gather_facts: false
-  tasks: []
+  tasks:
+    - name: Refuse a bad plan
+      ansible.builtin.assert:
+        that: plan | vfio.migration.plan_hosts(groups.all) is sequence
+        quiet: true
+      run_once: true
 """
 
 RETURN = r"""
@@ -70,19 +80,27 @@ def plan_hosts(
     known: t.Collection[str] | None = None,
     workloads: list[str] | str | None = None,
     waves: list[int] | str | None = None,
-) -> list[str]:
+    otherwise: str | None = None,
+) -> list[str] | str:
     """See DOCUMENTATION."""
     try:
-        moves = _plan.select(_plan.load(plan), _listed(workloads), [int(wave) for wave in _listed(waves)])
+        moves = _plan.select(_plan.load(plan), _listed(workloads), _numbers(waves))
         hosts = _plan.hosts(moves)
         strangers = [] if known is None else [host for host in hosts if host not in known]
         if strangers:
             raise _plan.PlanError([f"the plan names hosts that are not in the inventory: {', '.join(strangers)}"])
     except _plan.PlanError as error:
+        if otherwise is not None:
+            return otherwise
         raise AnsibleFilterError(f"{NAME}: nothing was touched: {error}") from None  # ansible-core would say it twice
-    except (TypeError, ValueError) as error:
-        raise AnsibleFilterError(f"{NAME}: workloads are names and waves are numbers: {error}") from None
     return hosts
+
+
+def _numbers(words: t.Sequence[t.Any] | None) -> list[int]:
+    try:
+        return [int(word) for word in _listed(words)]
+    except (TypeError, ValueError):
+        raise _plan.PlanError([f"waves are numbers, not {words!r}"]) from None
 
 
 def _listed(words: t.Sequence[t.Any] | None) -> list[t.Any]:

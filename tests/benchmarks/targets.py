@@ -18,6 +18,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 import typing as t
 import uuid
 
@@ -27,7 +28,8 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.control import Fle
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
 TREE = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "tree"
-HOST, PLAN, TYPE = "hv1", "bench", "nv-1"
+SOURCE, HOST = "hv0", "hv1"
+PLAN, TYPE = "bench", "nv-1"
 PARENTS, DEVICES_OF_A_VM = 4, 4
 STRING = "10de-20b5-1-550.4"
 TARGET = 1.5
@@ -124,12 +126,26 @@ def measure(count: int, rounds: int, work: pathlib.Path) -> None:
         once, loop = playbook(work / "once.json", tasks(wanted)), playbook(work / "loop.json", loop_tasks(wanted))
         found = [Round(runner.play(once), driver_time(fleet, wanted)) for _number in range(rounds + 1)][1:]
         slow = runner.play(loop)
-        if not show(found, slow):
-            print_profile(fleet, wanted)
+        hit = show(found, slow)
+        for number in sorted({min(DEVICES_OF_A_VM, count), count}):  # one VM, and all
+            prepare_and_release(runner, work / "plan.json", number)
+        if not hit:
+            print_profile(fleet, wanted, found)
+
+
+def prepare_and_release(runner: Runner, path: pathlib.Path, count: int) -> None:
+    """Play the shipped playbooks with a plan of so many instances, and count what runs."""
+    path.write_text(json.dumps(plan(count)), encoding="utf-8")
+    prepared = runner.play("vfio.migration.prepare_targets", targets_plan=str(path))
+    released = runner.play("vfio.migration.release_targets", release_plan=str(path))
+    for name, run in (("prepare_targets", prepared), ("release_targets", released)):
+        number = sum(len(seconds) for seconds in run.tasks.values())
+        print(f"  {name} of {count:3} instances: {run.seconds:5.2f} s, {number} tasks, ", end="")
+        print(f"{sum(run.module_runs.values())} module runs on two hosts and the controller together")
 
 
 def scenario(count: int) -> dict[str, t.Any]:
-    """One host with room for ``count`` instances on its parents."""
+    """A host with room for ``count`` instances on its parents, and one like it that is full."""
     parent = {
         "driver": "nv",
         "driver_version": "550.4",
@@ -139,7 +155,57 @@ def scenario(count: int) -> dict[str, t.Any]:
         "capacity": {"model": "shared_units", "total": -(-count // PARENTS)},
         "types": {TYPE: {"name": "1Q"}, "nv-2": {"name": "2Q", "cost": 2}},
     }
-    return {"name": "bench", "hosts": {HOST: {"parents": {address(number): parent for number in range(PARENTS)}}}}
+    parents = {address(number): parent for number in range(PARENTS)}
+    full = {
+        "parents": parents,
+        "mdevs": [{"uuid": name("source", i), "parent": address(i % PARENTS), "type": TYPE} for i in range(count)],
+        "workloads": [
+            {"name": vm, "uuid": name(vm, 0), "devices": [name("source", i) for i in devices]}
+            for vm, devices in vms(count).items()
+        ],
+    }
+    return {"name": "bench", "hosts": {SOURCE: full, HOST: {"parents": parents}}}
+
+
+def name(what: str, number: int) -> str:
+    """A UUID that is always the same."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"bench:{what}:{number}"))
+
+
+def vms(count: int) -> dict[str, list[int]]:
+    """VM -> numbers of its devices."""
+    found: dict[str, list[int]] = {}
+    for number in range(count):
+        found.setdefault(f"vm{number // DEVICES_OF_A_VM}", []).append(number)
+    return found
+
+
+def plan(count: int) -> dict[str, t.Any]:
+    """A plan that moves so many devices."""
+    same = {"source_type": TYPE, "vendor": "pci:10de", "type_string": STRING, "device_string": STRING, "type": TYPE}
+    moves = [
+        {
+            "workload": name(vm, 0),
+            "name": vm,
+            "source": SOURCE,
+            "target": HOST,
+            "wave": 1,
+            "devices": [
+                {
+                    **same,
+                    "source": name("source", number),
+                    "uuid": name("target", number),
+                    "parent": address(number % PARENTS),
+                    "attributes": [],
+                }
+                for number in devices
+            ],
+        }
+        for vm, devices in vms(count).items()
+    ]
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    head = {"schema_version": 1, "id": PLAN, "created": made, "uuid_policy": "new", "persist": False, "partial": False}
+    return {**head, "moves": moves, "stuck": []}
 
 
 def address(number: int) -> str:
@@ -151,13 +217,14 @@ def wishes(count: int) -> list[dict[str, str]]:
     """Instances for VMs of a few devices each, spread over the parents."""
     return [
         {
-            "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"bench:{number}")),
+            "uuid": name("target", number),
             "parent": address(number % PARENTS),
             "type": TYPE,
-            "workload": f"vm{number // DEVICES_OF_A_VM}",
+            "workload": vm,
             "accepts": STRING,
         }
-        for number in range(count)
+        for vm, devices in vms(count).items()
+        for number in devices
     ]
 
 
@@ -197,7 +264,7 @@ def _mdev(name: str, **options: t.Any) -> dict[str, t.Any]:
 
 def playbook(path: pathlib.Path, content: list[dict[str, t.Any]]) -> pathlib.Path:
     """Write a playbook of these tasks."""
-    path.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": content}]), encoding="utf-8")
+    path.write_text(json.dumps([{"hosts": HOST, "gather_facts": False, "tasks": content}]), encoding="utf-8")
     return path
 
 
@@ -240,10 +307,12 @@ def show(rounds: t.Sequence[Round], slow: Run) -> bool:
     return hit
 
 
-def print_profile(fleet: Fleet, wanted: list[dict[str, str]]) -> None:
+def print_profile(fleet: Fleet, wanted: list[dict[str, str]], rounds: t.Sequence[Round]) -> None:
     """Where the module's time goes on the host."""
     found = on_host(fleet, PROFILE, {"plan": PLAN, "instances": wanted})
     seconds, number = found["sysfs"]
+    without = statistics.median((one.seconds(MAKE) - seconds) / one.seconds(PING) for one in rounds)
+    print(f"  without what sysfs costs here (a kernel answers in microseconds): about {without:.2f} times ping")
     print("  where the module's time on the host goes, with a profiler that slows it down:")
     print(
         f"    {seconds:7.3f} s  {number:8.0f} accesses to sysfs, here the simulator's FUSE, in a process of their own"

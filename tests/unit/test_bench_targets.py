@@ -15,7 +15,8 @@ from ansible_collections.vfio.migration.tests.fleet.simulated import driver, sce
 
 def host(count: int) -> driver.HostState:
     """The benchmark's host."""
-    return driver.HostState(scenario.parse(targets.scenario(count)).hosts[0])
+    hosts = {host.name: host for host in scenario.parse(targets.scenario(count)).hosts}
+    return driver.HostState(hosts[targets.HOST])
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])
@@ -39,6 +40,18 @@ def test_the_host_is_full_then() -> None:
         state.create(parent, parent.types[one["type"]], one["uuid"].encode())
     with pytest.raises(OSError, match=f"Errno {errno.ENOSPC}"):
         state.create(parent, parent.types[one["type"]], b"00000000-0000-4000-8000-000000000001")
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_the_plan_wants_the_same(count: int) -> None:
+    plan = targets.plan(count)
+    devices = [device for move in plan["moves"] for device in move["devices"]]
+    wanted = {(one["uuid"], one["parent"], one["type"]) for one in targets.wishes(count)}
+    assert {(device["uuid"], device["parent"], device["type"]) for device in devices} == wanted
+    assert len(devices) == count
+    source = next(host for host in scenario.parse(targets.scenario(count)).hosts if host.name == targets.SOURCE)
+    held = {workload.uuid: set(workload.devices) for workload in source.workloads}
+    assert {move["workload"]: {device["source"] for device in move["devices"]} for move in plan["moves"]} == held
 
 
 def test_mdevctl_is_asked_for_the_same() -> None:

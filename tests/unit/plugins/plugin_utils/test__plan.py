@@ -136,7 +136,8 @@ def test_hosts_of_a_plan() -> None:
     assert plan_hosts(plan, workloads="vm1, vm2") == ["hv1", "hv2", "hv3"]
     with pytest.raises(AnsibleFilterError, match=r"nothing was touched: .* not in the inventory: hv2, hv3"):
         plan_hosts(plan, known=["hv1"])
-    with pytest.raises(AnsibleFilterError, match="waves are numbers"):
+    with pytest.raises(AnsibleFilterError, match="waves are numbers, not 'first'"):
         plan_hosts(plan, waves="first")
     with pytest.raises(AnsibleFilterError, match="must be the name of a host"):
         plan_hosts(plan_data.changed(plan_data.WRONG["host is a pattern"][0]))
+    assert plan_hosts("", otherwise="all") == plan_hosts(plan, known=["hv1"], otherwise="all") == "all"
