@@ -74,9 +74,9 @@ def _read(path: str) -> object:
     try:
         return json.loads(pathlib.Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise AnsibleActionFail(f"{NAME}: cannot read the pairings {path}: {error.strerror}.") from error
+        raise AnsibleActionFail(f"{NAME}: cannot read the pairings {path}: {error.strerror}.") from None
     except ValueError as error:
-        raise AnsibleActionFail(f"{NAME}: {path} is not JSON: {error}.") from error
+        raise AnsibleActionFail(f"{NAME}: {path} is not JSON: {error}.") from None  # ansible-core would say it twice
 
 
 def _hosts(pairings: _model.Pairings, task_vars: dict[str, t.Any]) -> list[_nodes.Host]:
@@ -97,4 +97,4 @@ def _write(dest: pathlib.Path, contents: dict[str, t.Any], *, dry: bool) -> bool
             _files.write_json(scratch / dest.name, contents)
             return _report.differ(before, stack.enter_context((scratch / dest.name).open(encoding="ascii")))
         except OSError as error:
-            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {error.strerror}.") from error
+            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {error.strerror}.") from None

@@ -29,7 +29,7 @@ options:
     type: dict
     required: true
   max_age:
-    description: Seconds for which an answer holds.
+    description: Seconds for which an answer holds, 0 or more.
     type: int
     default: 86400
   now:

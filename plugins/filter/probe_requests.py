@@ -28,7 +28,8 @@ options:
     type: dict
     required: true
   max_age:
-    description: Seconds after which an answer is asked for again, even though neither host nor driver was restarted.
+    description:
+      - Seconds after which an answer is asked for again, even though neither host nor driver was restarted; 0 or more.
     type: int
     default: 86400
   now:

@@ -43,7 +43,7 @@ options:
         C(ignore_unreachable) keeps hosts in the play that could not be reached.
     type: str
   max_age:
-    description: Seconds for which an answer holds.
+    description: Seconds for which an answer holds, 0 or more.
     type: int
     default: 86400
   sources:
@@ -132,7 +132,7 @@ summary:
       returned: success
       sample: {uuid_clash: 1}
 partial:
-  description: Whether a host of the fleet could not be taken into account.
+  description: Whether a host of the fleet could not be taken into account, or not in full.
   returned: success
   type: bool
 dest:

@@ -30,7 +30,8 @@ options:
     type: list
     elements: str
   max_age:
-    description: Seconds after which an answer is asked for again, even though neither host nor driver was restarted.
+    description:
+      - Seconds after which an answer is asked for again, even though neither host nor driver was restarted; 0 or more.
     type: int
     default: 86400
 attributes:

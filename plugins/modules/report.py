@@ -52,6 +52,7 @@ options:
       - uuid_clash
       - inconsistent
       - hung
+      - incomplete
       - not_probed
       - expired
       - no_way_back

@@ -172,8 +172,13 @@ def test_new_driver_is_asked_again(playbook: Playbook) -> None:
     playbook.fleet.client("reset_counters")
     playbook.fleet.client("set_driver", host="hv2", driver="nv", version="1.1")
     playbook.result()
-    assert {host for host, _node in _counts(playbook.fleet, "writes")} == {"hv2"}
+    written = _counts(playbook.fleet, "writes")
     playbook.fleet.client("set_driver", host="hv2", driver="nv", version="1.0")
+    assert {host for host, _node in written} == {"hv2"}
+    # Each type node its one string, each instance the strings of all: as if it had never been asked.
+    types = {node for _host, node in written if node.startswith("parents/")}
+    assert {node.split("/")[3] for node in types} == {f"nv-{name}" for name in STRINGS}
+    assert sum(written.values()) == len(STRINGS) + len(STRINGS) ** 2
 
 
 @pytest.mark.fault("P10")

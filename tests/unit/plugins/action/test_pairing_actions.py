@@ -243,8 +243,26 @@ def test_a_rerun_changes_nothing_and_check_mode_writes_nothing(controller: Contr
         ("pairings", {"dest": "/nowhere/x.json"}, "the folder /nowhere does not exist."),
         ("pairings", {"sources": "some"}, "value of sources must be one of: devices, all"),
         ("probe_requests", {"max_age": "day"}, "max_age"),
+        ("probe_requests", {"max_age": -1}, "vfio.migration.probe_requests: max_age must not be negative, not -1."),
+        ("pairings", {"max_age": -1}, "vfio.migration.pairings: max_age must not be negative, not -1."),
+        ("report", {"pairings": "/nowhere/x.json"}, 'pairings /nowhere/x.json: No such file or directory."}'),
+        ("report", {"pairings": "{{ playbook_dir }}/inventory"}, 'Expecting value: line 1 column 2 (char 1)."}'),
     ],
 )
 def test_mistakes_are_named(controller: Controller, action: str, options: dict[str, t.Any], error: str) -> None:
     run = controller.play(play(*run_once("found", action, **options)), code=2)
     assert error in " ".join(run.output.split()), run.output
+
+
+def test_the_report_without_a_matrix_says_where_to_get_one(controller: Controller) -> None:
+    role = {"ansible.builtin.include_role": {"name": "vfio.migration.report"}, "run_once": True}
+    run = controller.play(play(role), code=2)
+    assert "there is no matrix: run the role vfio.migration.readiness before in the same play" in run.output
+
+
+def test_defaults_of_the_action_group_are_for_those_that_look_at_a_host(controller: Controller) -> None:
+    controller.cache(odd_fleet())
+    [only] = play(*run_once("found", "pairings"), *run_once("asked", "probe_requests"))
+    defaults = {"group/vfio.migration.migration": {"sysfs_root": "/mnt/sys"}}
+    run = controller.play([{**only, "module_defaults": defaults}])
+    assert run.result("asked")["count"] > 0

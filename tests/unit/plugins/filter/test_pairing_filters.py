@@ -41,6 +41,7 @@ def test_pairings() -> None:
     [
         ("hv1", {}, "hosts must be a mapping of host names to their facts, not string"),
         (FACTS, {"max_age": "day"}, "max_age must be an int, not string"),
+        (FACTS, {"max_age": -1}, "max_age must not be negative, not -1"),
     ],
 )
 def test_errors_name_the_filter_and_the_path(name: str, facts: t.Any, options: dict[str, t.Any], error: str) -> None:
