@@ -71,6 +71,7 @@ class Maker(Keeper):
         wish = job.wish
         entry = self.look(job)
         job.changes = entry != self.ledger.get(wish.uuid)
+        job.begun = entry is not None and entry["state"] == "creating"
         if entry is not None and entry["workload"] != wish.workload:
             raise MdevError(
                 "other_owner",
@@ -88,7 +89,6 @@ class Maker(Keeper):
             job.changes = entry["plan"] != self.order.plan or (self.order.persist and not self._keeps(entry))
         else:
             job.action, job.changes = "created", True
-            job.begun = entry["state"] == "creating"
             job.leaving = entry["state"] == "removing"
             job.directory = self.mdevs.type_directory(str(wish.parent), str(wish.type), wait=False)
 
@@ -119,12 +119,13 @@ class Maker(Keeper):
         """Take an instance that stands free: the one that an earlier run took, else with ``reuse`` any."""
         wish = job.wish
         for entry in self.ledger.entries:
-            ours = (entry["plan"], entry["workload"]) == (self.order.plan, wish.workload)
-            same = (entry["parent"], entry["type"]) == (wish.parent, wish.type)
-            if ours and same and entry["reused"] and entry["uuid"] not in self._claimed and self.entry(entry["uuid"]):
+            place = (entry["workload"], entry["parent"], entry["type"])
+            same = place == (wish.workload, wish.parent, wish.type)
+            if same and entry["reused"] and entry["uuid"] not in self._claimed and self.entry(entry["uuid"]):
                 job.found = self.mdevs.find(entry["uuid"])
                 if job.found is not None:
                     job.uuid, job.action = entry["uuid"], "unchanged"
+                    job.changes = entry["plan"] != self.order.plan
                     job.before = job.place(owner(entry))
                     self._claimed.add(job.uuid)
                     return True
@@ -209,7 +210,7 @@ class Maker(Keeper):
         if self.mdevs.room(job.directory) == 0:
             raise no_room(job.wish)
         try:
-            return self.mdevs.create(job.wish, job.directory)
+            return self.mdevs.create(job.wish, job.directory, job.begun)
         except MdevError as problem:
             if problem.reason == "conflict":
                 self.ledger.drop(job.uuid)
@@ -294,7 +295,15 @@ class Taker(Keeper):
 
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them where that can be told beforehand."""
+        begun = [wish.uuid for wishes in groups.values() for wish in wishes if self._is_begun(wish)]
+        if begun and not self.check_mode:
+            # A killed run may have left the driver at one of them, and forgetting it now would leave it to nobody.
+            self.mdevs.await_any(begun)
         return [self._release(name, wishes) for name, wishes in groups.items()]
+
+    def _is_begun(self, wish: Wish) -> bool:
+        entry = self.entry(wish.uuid)
+        return entry is not None and entry["state"] == "creating"
 
     def _release(self, workload: t.Optional[str], wishes: t.Sequence[Wish]) -> Done:
         """Take back all instances of one workload; none, if one of them has to stay."""
@@ -389,8 +398,8 @@ def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.Dict[t.Optional[
     groups: t.Dict[t.Optional[str], t.List[Wish]] = {}
     for wish in wishes:
         entry = ledger.get(wish.uuid)
-        owner = wish.workload or (entry["workload"] if entry is not None else None)
-        groups.setdefault(owner, []).append(wish)
+        workload = wish.workload or (entry["workload"] if entry is not None else None)
+        groups.setdefault(workload, []).append(wish)
     return groups
 
 

@@ -156,16 +156,19 @@ class Mdevs:
 
     # ------------------------------------------------------------------------------------------------- creating
 
-    def create(self, wish: Wish, directory: str) -> Found:
-        """Make an instance that is not there yet. Raises ``MdevError``; whether it exists all the same has to be looked
-        at then, except for ``conflict``: that one is somebody else's."""
+    def create(self, wish: Wish, directory: str, begun: bool) -> Found:
+        """Make an instance that is not there yet. ``begun``: a killed run may have left the driver at it. Raises
+        ``MdevError``; whether it exists all the same has to be looked at then, except for ``conflict``: that one is
+        somebody else's."""
         group = posixpath.dirname(posixpath.dirname(directory))
         # Some drivers read the last character as a line's end, as echo writes it.
         outcome = self.sysfs.write_once(
             group, directory + "/create", wish.uuid.encode("ascii") + b"\n", self.bind_timeout
         )
+        if outcome.errno_name == "EEXIST":
+            self.await_any([wish.uuid])
         found = self.find(wish.uuid)
-        if outcome.errno_name == "EEXIST" and found is not None:
+        if outcome.errno_name == "EEXIST" and found is not None and not begun:
             raise MdevError("conflict", "%s: somebody else made %s at the same moment; run again" % (wish, found))
         if found is None:
             raise self._not_created(wish, directory, outcome)
@@ -198,6 +201,15 @@ class Mdevs:
             "%s was not created: the driver answered %s, which it chooses freely; look at the kernel log"
             % (wish, outcome.errno_name),
         )
+
+    def await_any(self, uuids: t.Sequence[str]) -> None:
+        """Give the driver time to show instances that it may be at work on."""
+        links = [("host", "bus/mdev/devices/" + uuid) for uuid in uuids]
+
+        def there() -> bool:
+            return all(outcome.state == "done" for outcome in self.sysfs.links(links))
+
+        _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
 
     def await_bound(self, found: Found, wish: Wish) -> None:
         """Until its driver has it and its attributes are there. Raises ``MdevError``."""

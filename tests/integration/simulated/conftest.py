@@ -16,7 +16,8 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
 
 # Namespace hosts need root; as another user they are left out, and the header of the run says so.
 NO_NAMESPACES = namespace.missing()
-collect_ignore = [] if NO_NAMESPACES is None else ["test_namespace.py", "test_over_ssh.py", "test_uevents.py", "test_instances_over_ssh.py"]
+OVER_SSH = ["test_instances_over_ssh.py", "test_namespace.py", "test_over_ssh.py", "test_uevents.py"]
+collect_ignore = [] if NO_NAMESPACES is None else OVER_SSH
 
 CARD = "0000:3b:00.0"
 HOST = "h1"

@@ -87,7 +87,7 @@ class Place(t.NamedTuple):
         return self.host.run(*WISHES, persist=True)
 
     def remove(self) -> Report:
-        return self.host.absent()
+        return self.host.absent(bind_timeout=0.1)
 
     def devices(self) -> dict[str, tuple[str, str]]:
         """All instances: their parent, and what their attribute says."""
@@ -120,6 +120,8 @@ def place(running: Fleet, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatc
     program.write_text(MDEVCTL)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    # A process that is killed loses nothing that the kernel has; only a power cut does.
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
     found = Place(Host(running, tmp_path / "ledger"), defined)
     yield found
     for name in set(found.devices()) - set(FOREIGN):
@@ -262,6 +264,36 @@ def test_what_was_being_removed_can_be_made_again(place: Place, undisturbed: t.A
     assert all(one["ok"] for one in report.workloads), report.workloads
     assert place.state() == undisturbed
     nothing_strange(place)
+
+
+def _killed_while_the_driver_is_at_it(place: Place) -> None:
+    """The run dies when its first write to ``create`` was handed over; the driver goes on for a while."""
+    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0.8)
+    try:
+        assert in_child(place.make, 6) == -signal.SIGKILL
+        time.sleep(0.1)
+        assert set(place.devices()) == set(FOREIGN)
+        assert {entry["state"] for entry in place.ledger()} == {"creating"}
+    finally:
+        place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0)
+
+
+@pytest.mark.fault("C9")
+def test_what_the_driver_is_still_at_is_ours_when_it_appears(place: Place, undisturbed: t.Any) -> None:
+    _killed_while_the_driver_is_at_it(place)
+    report = place.make()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert place.state() == undisturbed
+
+
+@pytest.mark.fault("C9")
+def test_what_the_driver_is_still_at_is_not_left_to_nobody(place: Place) -> None:
+    _killed_while_the_driver_is_at_it(place)
+    report = place.host.absent(bind_timeout=2.0)
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    time.sleep(1)
+    assert set(place.devices()) == set(FOREIGN)
+    assert place.ledger() == []
 
 
 def _settle(place: Place) -> None:

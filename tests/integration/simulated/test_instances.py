@@ -570,6 +570,13 @@ def test_free_instance_is_taken_and_given_back(host: Host) -> None:
     assert host.writes(f"devices/{IDLE}/remove") == 0
 
 
+def test_what_was_taken_stays_with_its_workload_in_a_new_plan(host: Host) -> None:
+    host.run(wish(), reuse=True)
+    report = host.run(wish(), reuse=True, plan="p2")
+    assert (report.changed, actions(report)) == (True, [("unchanged", None)])
+    assert [(entry["uuid"], entry["plan"]) for entry in report.ledger] == [(IDLE, "p2")]
+
+
 def test_what_is_taken_is_not_taken_twice(host: Host) -> None:
     host.run(wish(1), reuse=True)
     report = host.run(wish(2, "vm2"), wish(3, "vm3"), reuse=True)

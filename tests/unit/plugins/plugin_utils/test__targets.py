@@ -192,6 +192,15 @@ def test_the_last_slot_goes_to_the_first_of_the_plan_that_fits_whole() -> None:
     assert not run(fleet(room=None))["dropped"], "unknown room is the driver's to decide"
 
 
+@pytest.mark.fault("C1", "L3")
+def test_two_workloads_do_not_get_one_slot() -> None:
+    moves = [plan_data.move(f"vm{n}", "hv1", "hv2", plan_data.device(n, 100 + n)) for n in (1, 2)]
+    facts = fleet(room=1)
+    snapshot(facts, "hv1")["workloads"].clear()
+    found = run(facts, plan_data.plan(*moves))
+    assert (created(found), reasons(found)) == ({"hv2": [UUID.format(101)]}, {"vm2": "no_room"})
+
+
 def test_hosts_that_were_not_read_in_this_run_are_no_targets() -> None:
     assert reasons(run(fleet(), fresh={"hv1", "hv3"})) == {"vm1": "target_unread"}
     assert reasons(run(fleet(), fresh={"hv2", "hv3"})) == {}, "the facts of a source may come from the cache"
