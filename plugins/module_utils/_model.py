@@ -252,7 +252,7 @@ class SourceMember(t.TypedDict):
 
 
 class SourceClass(t.TypedDict):
-    """Sources that no driver could tell apart: same vendor, kind, type and strings."""
+    """Sources that no driver could tell apart: same vendor (empty where it could not be read), kind, type, strings."""
 
     id: str
     kind: t.Literal["mdev", "vfio"]
@@ -261,7 +261,7 @@ class SourceClass(t.TypedDict):
     device_version: t.Optional[Attribute]
     """The device's own node (locations 2 and 3); null for members without a device."""
     type_version: t.Optional[Attribute]
-    """The type's node (location 1); null for kind ``vfio``."""
+    """The type's node (location 1); null for kind ``vfio``, and where the type of an mdev is not known."""
     members: t.List[SourceMember]
 
 
@@ -312,7 +312,7 @@ class Finding(t.TypedDict):
     """Something about the fleet that a person should look at."""
 
     kind: str
-    """Stable code: uuid_clash, no_way_back, inconsistent, expired, unreachable, cached, excluded, hung, not_probed."""
+    """Stable code: uuid_clash, no_way_back, inconsistent, expired, unreachable, cached, excluded, incomplete, hung, not_probed."""
     hosts: t.List[str]
     item: str
     detail: str
@@ -326,7 +326,7 @@ class Pairings(t.TypedDict):
     schema_version: int
     time: Timestamp
     partial: bool
-    """True when a host of the inventory could not be taken into account."""
+    """True when a host of the inventory could not be taken into account, or not in full."""
     hosts: t.List[HostState]
     sources: t.List[SourceClass]
     targets: t.List[TargetClass]
