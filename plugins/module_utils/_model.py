@@ -312,7 +312,8 @@ class Finding(t.TypedDict):
     """Something about the fleet that a person should look at."""
 
     kind: str
-    """Stable code: uuid_clash, no_way_back, inconsistent, expired, unreachable, cached, excluded, incomplete, hung, not_probed."""
+    """Stable code: uuid_clash, no_way_back, inconsistent, expired, unreachable, cached, excluded, incomplete, hung,
+    not_probed."""
     hosts: t.List[str]
     item: str
     detail: str
