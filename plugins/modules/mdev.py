@@ -109,6 +109,7 @@ options:
     description:
       - Seconds that a driver has to make or to remove an instance, to bind it, or to register its parent after a boot.
       - For each instance this adds to O(deadline).
+      - Taking back after a run that was killed may wait once for as long, for what a driver may still be making.
     type: float
     default: 5.0
   ledger:

@@ -286,6 +286,21 @@ def test_what_goes_while_it_is_made_is_noticed(host: Host) -> None:
     assert (host.there(), report.ledger) == (set(), [])
 
 
+@pytest.mark.fault("C10")
+def test_what_goes_while_the_next_one_is_made_is_noticed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _mdevs.Mdevs.configure
+
+    def configure(self: _mdevs.Mdevs, found: t.Any, wanted: t.Any) -> None:
+        real(self, found, wanted)
+        if found.uuid == uuid(2):
+            host.remove_by_hand(uuid(1))
+
+    monkeypatch.setattr(_mdevs.Mdevs, "configure", configure)
+    report = host.run(wish(1), wish(2), wish(3, "vm2"))
+    assert verdicts(report) == [("vm1", False, "gone"), ("vm2", True, None)]
+    assert (host.there(), list(states(report))) == ({uuid(3)}, [uuid(3)])
+
+
 def test_instance_of_another_workload_is_refused(host: Host) -> None:
     host.run(wish())
     report = host.run(wish(workload="vm2"))
