@@ -12,3 +12,4 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fault(id, ...): ids of tests/faults.yml that this test covers; ./dev faults lists them"
     )
+    config.addinivalue_line("markers", "thorough: takes minutes as a whole; ./dev test quick leaves it to ./dev test")

@@ -32,6 +32,8 @@ from ansible_collections.vfio.migration.tests.integration.simulated.test_instanc
     wish,
 )
 
+pytestmark = pytest.mark.thorough
+
 MAKING, REMOVING = 40, 33
 """How many places there are to die in; a test counts them."""
 

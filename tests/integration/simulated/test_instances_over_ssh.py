@@ -19,6 +19,8 @@ import pytest
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import CARD, HOST, card, one_host
 
+pytestmark = pytest.mark.thorough
+
 TREE = pathlib.Path(__file__).parents[3] / ".cache" / "tree"
 TYPE = "lab-A1"
 OURS = [f"11111111-0000-4000-8000-{number:012d}" for number in range(1, 4)]

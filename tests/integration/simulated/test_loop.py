@@ -17,6 +17,8 @@ import yaml
 
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
+pytestmark = pytest.mark.thorough
+
 TREE = pathlib.Path(__file__).parents[3] / ".cache" / "tree"
 
 STRINGS = {

@@ -20,6 +20,8 @@ import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, hosts, simulated_fleet
 
+pytestmark = pytest.mark.thorough
+
 ROOT = pathlib.Path(__file__).parents[3]
 TREE = ROOT / ".cache" / "tree"
 CARD, KIND = "0000:3b:00.0", "nvidia-35"
