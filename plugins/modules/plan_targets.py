@@ -109,8 +109,6 @@ seealso:
   - module: vfio.migration.plan_results
   - plugin: vfio.migration.plan_hosts
     plugin_type: filter
-  - plugin: vfio.migration.targets
-    plugin_type: role
 """
 
 EXAMPLES = r"""
