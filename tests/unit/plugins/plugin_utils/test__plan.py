@@ -107,7 +107,7 @@ def test_a_uuid_is_a_fixed_point(text: str) -> None:
 @pytest.mark.fault("C17")
 @pytest.mark.parametrize(("max_age", "refused"), [(3599, True), (3600, False), (86400, False), (0, True)])
 def test_old_plans(max_age: int, refused: bool) -> None:
-    error = _plan.age_error(t.cast("_model.Plan", plan_data.two()), max_age, data.NOW)
+    error = _plan.age_error(t.cast(_model.Plan, plan_data.two()), max_age, data.NOW)
     assert (error is not None) == refused
     if error:
         assert "3600 seconds ago" in error
