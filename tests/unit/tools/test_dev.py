@@ -16,8 +16,8 @@ DEV = Path(__file__).parents[3] / "dev"
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["bench"], "./dev bench: which one? There are readiness and pairing.\n"),
-        (["bench", "nothing"], "./dev bench: which one? There are readiness and pairing.\n"),
+        (["bench"], "./dev bench: which one? There are pairing, readiness and targets.\n"),
+        (["bench", "nothing"], "./dev bench: which one? There are pairing, readiness and targets.\n"),
         (["nothing"], "./dev: unknown command 'nothing'.\n"),
     ],
 )
@@ -30,4 +30,4 @@ def test_mistakes_are_named(words: list[str], error: str) -> None:
 def test_every_benchmark_is_named() -> None:
     benchmarks = DEV.parent / "tests" / "benchmarks"
     names = [path.stem for path in sorted(benchmarks.glob("*.py")) if not path.stem.startswith("_")]
-    assert f"{' | '.join(reversed(names))}) ;;" in DEV.read_text(encoding="utf-8")
+    assert f"{' | '.join(names)}) ;;" in DEV.read_text(encoding="utf-8")
