@@ -15,7 +15,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
 from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs, Processes
 from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry
-from ansible_collections.vfio.migration.plugins.module_utils._order import Order
+from ansible_collections.vfio.migration.plugins.module_utils._order import Order, Wish
 
 
 class Keeper:
@@ -28,7 +28,8 @@ class Keeper:
         self.order = order
         self.check_mode = check_mode
         self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
-        self._definitions: t.Optional[t.Dict[str, _mdevctl.Definition]] = None
+        self._definitions: t.Optional[t.Dict[_mdevctl.Place, _mdevctl.Definition]] = None
+        self._defined: t.Dict[str, _mdevctl.Definition] = {}
         self._processes: t.Optional[Processes] = None
 
     def processes(self) -> Processes:
@@ -46,20 +47,42 @@ class Keeper:
         return entry
 
     def defined(self) -> t.Dict[str, _mdevctl.Definition]:
+        """What mdevctl keeps, by UUID, and what this run has it keep. Raises ``MdevError``."""
+        self._all_defined()
+        return self._defined
+
+    def _all_defined(self) -> t.Dict[_mdevctl.Place, _mdevctl.Definition]:
         """What mdevctl keeps, asked once and only where something is, or is to be, kept. Raises ``MdevError``."""
         if self._definitions is None:
             try:
                 self._definitions = _mdevctl.definitions(self.guard)
             except _mdevctl.MdevctlError as exc:
                 raise MdevError("mdevctl", str(exc)) from None
+            self._defined = {uuid: definition for (_parent, uuid), definition in self._definitions.items()}
         return self._definitions
 
     def look(self, job: Job) -> t.Optional[LedgerEntry]:
-        """What there is of a job's instance, and what the ledger says of it."""
+        """What there is of a job's instance, and what the ledger says of it. Raises ``MdevError``."""
+        if self.order.persist:
+            self._check_kept(job.wish)
         entry = self.entry(job.uuid)
         job.found = self.mdevs.find(job.uuid)
         job.before = job.place(owner(entry)) if job.found is not None else None
         return entry
+
+    def _check_kept(self, wish: Wish) -> None:
+        """A definition that is there already has to bring back what is wanted."""
+        definition = self._all_defined().get((str(wish.parent), wish.uuid))
+        wanted = _mdevctl.wanted(str(wish.parent), str(wish.type), wish.attributes)
+        if definition is None or definition.type != wanted.type or definition == wanted:
+            return
+        if definition.start != wanted.start:
+            how = "with start: %s, so it would not come back by itself" % definition.start
+        else:
+            how = "with other attributes: %s" % (_words(definition.attributes) or "none")
+        raise MdevError(
+            "defined_differently", "%s: mdevctl has it defined %s; undefine it there and run again" % (wish, how)
+        )
 
     def take_away(self, found: Found) -> None:
         """Announce, remove, forget. Raises ``MdevError``."""
@@ -71,18 +94,37 @@ class Keeper:
         self.forget(found.uuid)
 
     def forget(self, uuid: str) -> None:
-        """Out of mdevctl, if we put it there, and out of the ledger. Raises ``MdevError``."""
+        """Out of mdevctl, if what we put there is still there, and out of the ledger. Raises ``MdevError``."""
         entry = self.ledger.get(uuid)
         if entry is None:
             return
         if entry["persist"]:
-            try:
-                if uuid in self.defined():
-                    _mdevctl.undefine(self.guard, uuid, entry["parent"])
-                    del self.defined()[uuid]
-            except _mdevctl.MdevctlError as exc:
-                raise MdevError("mdevctl", "instance %s is still defined: %s" % (uuid, exc)) from None
+            self._undefine(entry)
         self.ledger.drop(uuid)
+
+    def _undefine(self, entry: LedgerEntry) -> None:
+        """Another parent's or another type's definition is somebody else's, whatever its UUID."""
+        looked_before = self._definitions is not None
+        if looked_before and not self._keeps_ours(entry):
+            # A call of this run may have defined it since, even one that failed.
+            self._definitions = None
+        if not self._keeps_ours(entry):
+            return
+        try:
+            _mdevctl.undefine(self.guard, entry["uuid"], entry["parent"])
+        except _mdevctl.MdevctlError as exc:
+            self._definitions = None
+            raise MdevError("mdevctl", "instance %s is still defined: %s" % (entry["uuid"], exc)) from None
+        self._all_defined().pop((entry["parent"], entry["uuid"]), None)
+        self._defined.pop(entry["uuid"], None)
+
+    def _keeps_ours(self, entry: LedgerEntry) -> bool:
+        definition = self._all_defined().get((entry["parent"], entry["uuid"]))
+        return definition is not None and definition.type == entry["type"]
+
+
+def _words(attributes: t.Iterable[t.Tuple[str, str]]) -> str:
+    return ", ".join("%s=%s" % pair for pair in attributes)
 
 
 def is_entry(found: Found, entry: LedgerEntry) -> bool:
