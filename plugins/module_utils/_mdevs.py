@@ -16,7 +16,14 @@ import dataclasses
 import posixpath
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe, _sysfs, _udev, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils import (
+    _inventory,
+    _mdevctl,
+    _probe,
+    _sysfs,
+    _udev,
+    _workloads,
+)
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name
 from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
@@ -66,6 +73,8 @@ class Mdevs:
         self.bind_timeout = bind_timeout
         self._waited_for: t.Set[str] = set()
         self._directories: t.Dict[t.Tuple[str, str], str] = {}
+        self._free: t.Dict[str, t.List[Found]] = {}
+        self._kept: t.Optional[t.Set[str]] = None
 
     # -------------------------------------------------------------------------------------------------- looking
 
@@ -123,11 +132,30 @@ class Mdevs:
         return _inventory.number(outcome)
 
     def free(self, directory: str) -> t.List[Found]:
-        """Instances of a type that nobody holds, as far as that can be known, in the order of their UUIDs."""
+        """Instances of a type that nobody holds, as far as that can be known, and nobody had mdevctl define, in the
+        order of their UUIDs; looked for once. Raises ``MdevError``."""
+        if directory not in self._free:
+            self._free[directory] = self._look_for_free(directory)
+        return self._free[directory]
+
+    def _kept_by_mdevctl(self) -> t.Set[str]:
+        """Whoever defined an instance means to use it again. Raises ``MdevError``."""
+        if self._kept is None:
+            try:
+                self._kept = {uuid for _parent, uuid in _mdevctl.definitions(self.reader.guard)}
+            except _mdevctl.NoMdevctlError:
+                self._kept = set()
+            except _mdevctl.MdevctlError as exc:
+                raise MdevError("mdevctl", "which instances are free cannot be told: %s" % exc) from None
+        return self._kept
+
+    def _look_for_free(self, directory: str) -> t.List[Found]:
         group = posixpath.dirname(posixpath.dirname(directory))
         listing = self.sysfs.list([(group, directory + "/devices")])[0]
         names = listing.value if listing.state == "done" else []
+        kept = self._kept_by_mdevctl() if names else set()
         instances = [instance for instance in map(self.find, names) if instance is not None]
+        instances = [instance for instance in instances if instance.uuid not in kept]
         held, complete = self.holders(instances)
         return [instance for instance in instances if complete and not held.get(instance.uuid)]
 

@@ -12,9 +12,11 @@ import typing as t
 
 import pytest
 
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevs
 from ansible_collections.vfio.migration.tests.integration.simulated.test_crash import MDEVCTL
 from ansible_collections.vfio.migration.tests.integration.simulated.test_instances import (
     CARD,
+    IDLE,
     ONE,
     OTHER,
     TWO,
@@ -122,3 +124,26 @@ def test_a_definition_that_is_just_so_is_somebody_elses_and_stays(host: Host, ke
     kept.put(uuid(1), attrs=[{"first": "7"}])
     assert actions(host.run(wish(attributes=ATTRIBUTES), persist=True)) == [("created", None)]
     assert (actions(host.absent()), kept.names()) == ([("removed", None)], [f"{uuid(1)}.{CARD}.json"])
+
+
+def test_what_somebody_defined_is_not_there_to_be_taken(host: Host, kept: Kept) -> None:
+    kept.put(IDLE)
+    assert actions(host.run(wish(), reuse=True)) == [("created", None)]
+
+
+def test_mdevctl_that_cannot_tell_what_is_defined_leaves_nothing_to_be_taken(host: Host, kept: Kept) -> None:
+    kept.program.write_text("#!/bin/sh\nexit 3\n")
+    assert actions(host.run(wish(), reuse=True)) == [("refused", "mdevctl")]
+    assert host.there() == set()
+
+
+def test_free_instances_are_looked_for_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, real = [], _mdevs.Mdevs.holders
+
+    def holders(self: _mdevs.Mdevs, instances: t.Any, *more: t.Any) -> t.Any:
+        looks.append([instance.uuid for instance in instances])
+        return real(self, instances, *more)
+
+    monkeypatch.setattr(_mdevs.Mdevs, "holders", holders)
+    host.run(wish(1, "vm1"), wish(2, "vm2"), wish(3, "vm3"), reuse=True)
+    assert len(looks) == 1
