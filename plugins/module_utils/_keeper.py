@@ -8,14 +8,19 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import calendar
+import contextlib
+import time
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
-from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
-from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs, Processes
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
+from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs
 from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry
 from ansible_collections.vfio.migration.plugins.module_utils._order import Order, Wish
+from ansible_collections.vfio.migration.plugins.module_utils._workloads import Users
 
 
 class Keeper:
@@ -30,13 +35,25 @@ class Keeper:
         self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
         self._definitions: t.Optional[t.Dict[_mdevctl.Place, _mdevctl.Definition]] = None
         self._defined: t.Dict[str, _mdevctl.Definition] = {}
-        self._processes: t.Optional[Processes] = None
+        self._users: t.Optional[Users] = None
 
-    def processes(self) -> Processes:
+    @contextlib.contextmanager
+    def told(self) -> t.Iterator[None]:
+        """What breaks beneath one instance ends its workload, and loses nothing of what was done for the others."""
+        try:
+            yield
+        except LedgerError as exc:
+            raise MdevError("ledger", str(exc)) from None
+        except WorkerError as exc:
+            # The next operation gets a new process.
+            self.guard.close()
+            raise MdevError("worker", str(exc)) from None
+
+    def users(self) -> Users:
         """Who was running when the decisions began. Each removal looks again."""
-        if self._processes is None:
-            self._processes = self.mdevs.processes()
-        return self._processes
+        if self._users is None:
+            self._users = self.mdevs.users()
+        return self._users
 
     def entry(self, uuid: str) -> t.Optional[LedgerEntry]:
         """What the ledger says, unless a reboot has ended it: only what mdevctl keeps comes back, and whatever stands
@@ -45,6 +62,33 @@ class Keeper:
         if entry is not None and entry["boot_id"] != self.boot_id and not entry["persist"]:
             return None
         return entry
+
+    def check_holders(self, found: Found, workload: t.Optional[str], users: t.Optional[Users] = None) -> None:
+        """Raises ``MdevError`` when somebody besides the workload holds what it is to get (now, or among ``users``)."""
+        try:
+            self.mdevs.check_free(found, users)
+        except MdevError as problem:
+            if not problem.holders or any(one["workload"] != workload for one in problem.holders):
+                raise
+
+    def may_appear(self, uuid: str) -> bool:
+        """Whether an earlier run may have left the driver at this one: announced in this boot, never finished, and not
+        long ago."""
+        entry = self.entry(uuid)
+        if entry is None or entry["state"] != "creating":
+            return False
+        options = self.mdevs.reader.options
+        return _age(entry) < options.deadline + self.mdevs.bind_timeout * (len(self.order.instances) + 1)
+
+    def pending(self, what: object, uuid: str) -> MdevError:
+        """Forgetting it now would leave it to nobody."""
+        entry = self.ledger.get(uuid)
+        since = entry["time"] if entry is not None else "?"
+        return MdevError(
+            "pending",
+            "%s is not there, but the driver may still be making it since %s; it stays in the ledger, run again later"
+            % (what, since),
+        )
 
     def defined(self) -> t.Dict[str, _mdevctl.Definition]:
         """What mdevctl keeps, by UUID, and what this run has it keep. Raises ``MdevError``."""
@@ -90,7 +134,14 @@ class Keeper:
         if entry is not None and entry["state"] != "removing":
             self.mdevs.check_free(found)
             self.ledger.put(t.cast(LedgerEntry, dict(entry, state="removing")))
-        self.mdevs.remove(found)
+        try:
+            self.mdevs.remove(found)
+        except MdevError as problem:
+            # What was refused was not begun. What hangs may still go.
+            if entry is not None and problem.reason not in ("hung", "deadline"):
+                state = "creating" if entry["state"] == "creating" else "created"
+                self.ledger.put(t.cast(LedgerEntry, dict(entry, state=state)))
+            raise
         self.forget(found.uuid)
 
     def forget(self, uuid: str) -> None:
@@ -125,6 +176,11 @@ class Keeper:
 
 def _words(attributes: t.Iterable[t.Tuple[str, str]]) -> str:
     return ", ".join("%s=%s" % pair for pair in attributes)
+
+
+def _age(entry: LedgerEntry) -> float:
+    """Seconds since it was announced. A clock that was set back in between says nothing."""
+    return abs(time.time() - calendar.timegm(time.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ")))
 
 
 def is_entry(found: Found, entry: LedgerEntry) -> bool:

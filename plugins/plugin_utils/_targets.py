@@ -328,8 +328,13 @@ def release(moves: list[_model.Move], now: Now) -> Release:
 
 def _moved(move: _model.Move, device: _model.PlanDevice, now: Now) -> bool:
     old, new = _on(now, move["source"], device["source"]), _on(now, move["target"], device["uuid"])
-    left = old is None or old["in_use_by"] == []
-    return left and new is not None and bool(new["in_use_by"])
+    return (old is None or _runs_with(old) is False) and new is not None and _runs_with(new) is True
+
+
+def _runs_with(device: _model.Device) -> bool | None:
+    """Whether a process holds it: libvirt may keep a domain that no longer runs here. Null when that is not known."""
+    holders = device["in_use_by"]
+    return None if holders is None else any(holder["pid"] is not None for holder in holders)
 
 
 def _on(now: Now, host: str, ident: str) -> _model.Device | None:
