@@ -14,16 +14,16 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
-from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Done, Job, Report, WorkloadResult
 from ansible_collections.vfio.migration.plugins.module_utils._keeper import Keeper, is_entry, owner
-from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
 from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs, no_room
 from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry, Name
 from ansible_collections.vfio.migration.plugins.module_utils._order import Order, Wish
 
-Groups = t.Mapping[t.Optional[str], t.Sequence[Wish]]
-"""Wishes by workload."""
+Groups = t.Sequence[t.Tuple[t.Optional[str], t.Sequence[Wish]]]
+"""Wishes by workload. Those of no workload stand each for itself."""
 
 
 class Maker(Keeper):
@@ -42,14 +42,18 @@ class Maker(Keeper):
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them."""
         decided = [
-            self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups.items()
+            self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups
         ]
         if self.check_mode:
             return decided
         self._announce([job for done in decided if done.ok for job in done.jobs])
         made = [self._each(done, self._make) for done in decided]
         verified = [self._each(done, self._verify) for done in made]
-        self._confirm([job for done in verified if done.ok for job in done.jobs])
+        try:
+            self._confirm([job for done in verified if done.ok for job in done.jobs])
+        except LedgerError as exc:
+            # They stand and are announced: the next run finds them.
+            return [done._replace(reason="ledger", msg=str(exc)) if done.ok else done for done in verified]
         return verified
 
     def _each(self, done: Done, step: t.Callable[[Job], None]) -> Done:
@@ -60,7 +64,8 @@ class Maker(Keeper):
         job = done.jobs[0]
         try:
             for job in done.jobs:
-                step(job)
+                with self.told():
+                    step(job)
         except MdevError as problem:
             self._rooms, self._claimed = rooms, claimed
             return self._failed(done, job, problem)
@@ -71,14 +76,18 @@ class Maker(Keeper):
         wish = job.wish
         entry = self.look(job)
         job.changes = entry != self.ledger.get(wish.uuid)
-        job.begun = entry is not None and entry["state"] == "creating"
+        job.begun = entry is not None and self.may_appear(wish.uuid)
         if entry is not None and entry["workload"] != wish.workload:
             raise MdevError(
                 "other_owner",
                 "%s belongs to workload %s of plan %s; release that first" % (wish, entry["workload"], entry["plan"]),
             )
         self._check_definition(wish)
-        if job.found is None:
+        if job.found is None and entry is not None and job.begun:
+            if (entry["parent"], entry["type"]) != (wish.parent, wish.type):
+                raise self.pending("instance %s (%s on %s)" % (wish.uuid, entry["type"], entry["parent"]), wish.uuid)
+            self._decide_begun(job)
+        elif job.found is None:
             self._decide_new(job)
         elif (job.found.parent, job.found.type) != (wish.parent, wish.type):
             raise MdevError("conflict", "%s: there is %s already; plan again" % (wish, job.found))
@@ -115,6 +124,12 @@ class Maker(Keeper):
             self._rooms[job.directory] = room - 1
         job.action, job.changes = "created", True
 
+    def _decide_begun(self, job: Job) -> None:
+        """Whether there is room for it, the driver knows; it may have taken that already."""
+        wish = job.wish
+        job.directory = self.mdevs.type_directory(str(wish.parent), str(wish.type), wait=not self.check_mode)
+        job.action, job.changes = "created", True
+
     def _take_free(self, job: Job) -> bool:
         """Take an instance that stands free: the one that an earlier run took, else with ``reuse`` any."""
         wish = job.wish
@@ -124,6 +139,7 @@ class Maker(Keeper):
             if same and entry["reused"] and entry["uuid"] not in self._claimed and self.entry(entry["uuid"]):
                 job.found = self.mdevs.find(entry["uuid"])
                 if job.found is not None:
+                    self.check_holders(job.found, wish.workload, self.users())
                     job.uuid, job.action = entry["uuid"], "unchanged"
                     job.changes = entry["plan"] != self.order.plan
                     job.before = job.place(owner(entry))
@@ -157,7 +173,7 @@ class Maker(Keeper):
                 % job.wish,
             )
         try:
-            self.mdevs.check_free(found, self.processes())
+            self.mdevs.check_free(found, self.users())
         except MdevError as problem:
             raise MdevError(problem.reason, "%s is not ours: %s" % (job.wish, problem), problem.holders) from None
         job.action = "unchanged"
@@ -201,21 +217,41 @@ class Maker(Keeper):
                 job.found = self._create(job)
             self.mdevs.await_bound(job.found, wish)
             self.mdevs.configure(job.found, wish)
-        if job.found is not None and job.action != "reused":
+        if job.found is not None and (job.action == "created" or (job.action == "unchanged" and self._idle(job.found))):
             self.mdevs.ask(job.found, wish)
         self._define(job)
 
+    def _idle(self, found: Found) -> bool:
+        """A device that may be in use is not written to."""
+        try:
+            self.mdevs.check_free(found, self.users())
+        except MdevError:
+            return False
+        return True
+
     def _create(self, job: Job) -> Found:
         # Its siblings, made a moment ago, may have taken the room.
-        if self.mdevs.room(job.directory) == 0:
+        if not job.begun and self.mdevs.room(job.directory) == 0:
             raise no_room(job.wish)
         try:
             return self.mdevs.create(job.wish, job.directory, job.begun)
         except MdevError as problem:
             if problem.reason == "conflict":
+                job.begun = False
                 self.ledger.drop(job.uuid)
-            job.pending = problem.reason in ("hung", "deadline")
-            raise
+                raise
+            job.pending = job.begun or problem.reason in ("hung", "deadline")
+            found = self._late(job) if job.begun else None
+            if found is None:
+                raise
+            return found
+
+    def _late(self, job: Job) -> t.Optional[Found]:
+        """What an earlier run began, if it comes after all."""
+        self.mdevs.await_any([job.uuid])
+        found = self.mdevs.find(job.uuid)
+        same = found is not None and found.parent == job.wish.parent and found.type in (None, job.wish.type)
+        return found if same else None
 
     def _define(self, job: Job) -> None:
         entry = self.entry(job.uuid)
@@ -235,6 +271,9 @@ class Maker(Keeper):
         found = self.mdevs.find(job.uuid)
         if found is None or (found.parent, found.type) != (job.wish.parent, job.wish.type):
             raise MdevError("gone", "%s was removed or replaced by somebody else; run again" % job.wish)
+        entry = self.entry(job.uuid)
+        if entry is None or entry["reused"]:
+            self.check_holders(found, job.wish.workload)
 
     def _confirm(self, jobs: t.Sequence[Job]) -> None:
         """Into the ledger with what stands."""
@@ -272,19 +311,28 @@ class Maker(Keeper):
             return None
         if job.action == "reused":
             job.made = True
-            self.ledger.drop(job.uuid)
-            return None
+            return self._give_back(job)
         if job.action != "created" and entry["state"] == "created":
             return None
         try:
-            found = self.mdevs.find(job.uuid)
-            if found is not None and is_entry(found, entry):
-                job.made = True
-                self.take_away(found)
-            elif job.pending:
-                return MdevError("hung", "%s may still appear when the driver answers" % job.wish)
-            else:
-                self.forget(job.uuid)
+            with self.told():
+                found = self.mdevs.find(job.uuid)
+                if found is not None and is_entry(found, entry):
+                    job.made = True
+                    self.take_away(found)
+                elif found is None and (job.pending or job.begun):
+                    return self.pending(job.wish, job.uuid)
+                else:
+                    self.forget(job.uuid)
+        except MdevError as problem:
+            return problem
+        return None
+
+
+    def _give_back(self, job: Job) -> t.Optional[MdevError]:
+        try:
+            with self.told():
+                self.ledger.drop(job.uuid)
         except MdevError as problem:
             return problem
         return None
@@ -295,15 +343,11 @@ class Taker(Keeper):
 
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them where that can be told beforehand."""
-        begun = [wish.uuid for wishes in groups.values() for wish in wishes if self._is_begun(wish)]
+        begun = [wish.uuid for _name, wishes in groups for wish in wishes if self.may_appear(wish.uuid)]
         if begun and not self.check_mode:
             # A killed run may have left the driver at one of them, and forgetting it now would leave it to nobody.
             self.mdevs.await_any(begun)
-        return [self._release(name, wishes) for name, wishes in groups.items()]
-
-    def _is_begun(self, wish: Wish) -> bool:
-        entry = self.entry(wish.uuid)
-        return entry is not None and entry["state"] == "creating"
+        return [self._release(name, wishes) for name, wishes in groups]
 
     def _release(self, workload: t.Optional[str], wishes: t.Sequence[Wish]) -> Done:
         """Take back all instances of one workload; none, if one of them has to stay."""
@@ -311,9 +355,11 @@ class Taker(Keeper):
         job, done = jobs[0], 0
         try:
             for job in jobs:
-                self._decide_release(job)
+                with self.told():
+                    self._decide_release(job)
             for job in jobs if not self.check_mode else ():
-                self._let_go(job)
+                with self.told():
+                    self._let_go(job)
                 done += 1
         except MdevError as problem:
             for other in jobs[done:]:
@@ -327,15 +373,18 @@ class Taker(Keeper):
         entry = self.look(job)
         found = job.found
         job.changes = self.ledger.get(job.uuid) is not None
-        if entry is not None and self.order.plan is not None and entry["plan"] != self.order.plan:
+        foreign = entry is not None and wish.workload not in (None, entry["workload"])
+        if entry is not None and (foreign or self.order.plan not in (None, entry["plan"])):
             raise MdevError(
                 "other_owner",
-                "%s belongs to workload %s of plan %s, not to this plan" % (wish, entry["workload"], entry["plan"]),
+                "%s belongs to workload %s of plan %s, which was not asked for" % (wish, entry["workload"], entry["plan"]),
             )
         if entry is not None and entry["reused"]:
             job.action = "given_back"
             return
         if found is None:
+            if self.may_appear(job.uuid):
+                raise self.pending(wish, job.uuid)
             job.action, job.reason = ("removed", "gone") if entry is not None else ("none", None)
             return
         mine = entry is not None and is_entry(found, entry)
@@ -347,7 +396,7 @@ class Taker(Keeper):
             raise MdevError("foreign", "%s is not ours; it is removed only with force_foreign: true" % found)
         if (wish.parent or found.parent, wish.type or found.type) != (found.parent, found.type):
             raise MdevError("conflict", "%s: there is %s instead; it stays" % (wish, found))
-        self.mdevs.check_free(found, self.processes())
+        self.mdevs.check_free(found, self.users())
         job.action, job.changes = "removed", True
 
     def _let_go(self, job: Job) -> None:
@@ -373,15 +422,32 @@ def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, ch
 
 
 def _run(options: _inventory.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
+    _check_boot_id(_inventory.boot_id(options.proc_root), order, ledger, absent)
     groups = _grouped(_from_ledger(order, ledger) if absent and not order.instances else order.instances, ledger)
     handlers = {**_inventory.HANDLERS, **_mdevctl.HANDLERS}
     # The time for looking at the host, and on top of it what each instance may take.
-    deadline = options.deadline + order.bind_timeout * sum(len(wishes) for wishes in groups.values())
+    deadline = options.deadline + order.bind_timeout * sum(len(wishes) for _name, wishes in groups)
     with Guard(handlers, options.read_timeout, deadline) as guard:
         reader = _inventory.Reader(options, guard)
         keeper = (Taker if absent else Maker)(Mdevs(reader, order.bind_timeout), ledger, order, check_mode)
+        before = ledger.entries
         done = keeper.run(groups)
-        return _report(reader, order, done, ledger)
+        return _report(reader, order, done, ledger, ledger.entries != before)
+
+
+def _check_boot_id(boot_id: t.Optional[str], order: Order, ledger: LedgerFile, absent: bool) -> None:
+    """Without it nobody can tell what a reboot has ended, that is, what is ours. Raises ``LedgerError``."""
+    nameless = [entry["uuid"] for entry in ledger.entries if entry["boot_id"] is None]
+    if boot_id is None and (ledger.entries or not absent):
+        raise LedgerError(
+            "the boot id of the host cannot be read, so what the ledger names may be older than the last boot, and "
+            "nothing was touched; see that /proc/sys/kernel/random/boot_id can be read, and run again"
+        )
+    if nameless:
+        raise LedgerError(
+            "the ledger does not say in which boot instance %s was made; remove that by hand if it is there, take its "
+            "line out of the ledger, and run again" % ", ".join(nameless)
+        )
 
 
 def _from_ledger(order: Order, ledger: LedgerFile) -> t.List[Wish]:
@@ -394,19 +460,23 @@ def _from_ledger(order: Order, ledger: LedgerFile) -> t.List[Wish]:
     ]
 
 
-def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.Dict[t.Optional[str], t.List[Wish]]:
-    groups: t.Dict[t.Optional[str], t.List[Wish]] = {}
+def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.List[t.Tuple[t.Optional[str], t.List[Wish]]]:
+    groups: t.Dict[t.Tuple[t.Optional[str], str], t.List[Wish]] = {}
     for wish in wishes:
         entry = ledger.get(wish.uuid)
         workload = wish.workload or (entry["workload"] if entry is not None else None)
-        groups.setdefault(workload, []).append(wish)
-    return groups
+        groups.setdefault((workload, "" if workload is not None else wish.uuid), []).append(wish)
+    return [(workload, together) for (workload, _uuid), together in groups.items()]
 
 
-def _report(reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile) -> Report:
+def _report(reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool) -> Report:
     jobs = [job for one in done for job in one.jobs]
     standing = {job.found.path for job in jobs if job.found is not None and job.action != "removed"}
-    devices = {device["id"]: device for device in _inventory.devices_at(reader, sorted(standing))}
+    try:
+        devices = {device["id"]: device for device in _inventory.devices_at(reader, sorted(standing))}
+    except WorkerError:
+        # What was done is worth more than how it looks.
+        devices = {}
     workloads: t.List[WorkloadResult] = [
         {
             "workload": one.workload,
@@ -419,7 +489,7 @@ def _report(reader: _inventory.Reader, order: Order, done: t.Sequence[Done], led
     ]
     after = [job.after("%s: %s" % (order.plan, one.workload)) for one in done for job in one.jobs]
     return Report(
-        changed=any(job.changes and job.action not in ("refused", "rolled_back") for job in jobs),
+        changed=touched or any(job.changes and job.action not in ("refused", "rolled_back") for job in jobs),
         workloads=workloads,
         ledger=ledger.entries,
         before=[job.before for job in jobs if job.before is not None],

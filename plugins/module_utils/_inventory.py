@@ -65,8 +65,8 @@ DETAILS = {
     "the role vfio.migration.bootstrap installs it.",
     "other_root": "Names of the hardware need sysfs at /sys, because libudev looks nowhere else.",
     "vendor_unknown": "The vendor, subsystem or driver could not be read, so it may not be compared with any other.",
-    "holders": "Not every process could be looked at, so a device without a known holder may still be in use; "
-    "run with become: true.",
+    "holders": "Not every process and every file of a libvirt domain could be looked at, so a device without a known "
+    "holder may still be in use; run with become: true, and check the files with virt-xml-validate.",
 }
 
 
@@ -82,6 +82,8 @@ class Options(t.NamedTuple):
     host: str
     kernel: str
     page_size: int
+    libvirt_roots: t.Tuple[str, ...] = _workloads.LIBVIRT_ROOTS
+    """Directories with the files of libvirt's domains."""
 
 
 class HostError(Exception):
@@ -349,10 +351,10 @@ def _holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.F
     """Walking /proc is not cheap, so a host without devices is spared it."""
     if not keys:
         return _workloads.Found({}, [], frozenset())
-    found, complete = _workloads.processes(reader.options.proc_root, reader.guard)
-    if not complete:
+    users = _workloads.users(reader.options.proc_root, reader.options.libvirt_roots, reader.guard)
+    if not users.complete:
         reader.note(_HOST, "holders")
-    return _workloads.match(keys, found, complete)
+    return _workloads.match(keys, *users)
 
 
 def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) -> None:

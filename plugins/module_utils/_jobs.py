@@ -73,7 +73,7 @@ class Job:
         self.changes = False
         self.made = False
         self.begun = False
-        """A killed run had begun to make it."""
+        """An earlier run had begun to make it, and its driver may still be at it."""
         self.leaving = False
         """A killed run had begun to remove it."""
         self.pending = False

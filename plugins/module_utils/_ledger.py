@@ -15,15 +15,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, LedgerEntry
+from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, LedgerEntry, name_error
 
 FILE = "ledger.json"
 LOCK = "lock"
 _LOCK_PAUSE = 0.05
 _KEYS = frozenset(LedgerEntry.__annotations__)
+_STATES = ("creating", "created", "removing")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\dZ\Z", re.ASCII)
 
 
 class LedgerError(Exception):
@@ -156,11 +160,27 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
             raise ValueError("it is of version %r, not %d" % (found["schema_version"], SCHEMA_VERSION))
         entries: t.List[LedgerEntry] = found["entries"]
         for entry in entries:
-            if set(entry) != _KEYS:
-                raise ValueError("an entry has the keys %s" % ", ".join(sorted(entry)))
+            _check(entry)
     except (ValueError, KeyError, TypeError) as exc:
         raise LedgerError(
             "the ledger %s is damaged: %s; put it right, or move it away after removing by hand what it names"
             % (path, exc)
         ) from None
     return entries
+
+
+def _check(entry: t.Mapping[str, t.Any]) -> None:
+    """Its names become paths and what is written to the kernel. Raises ``ValueError``."""
+    if set(entry) != _KEYS:
+        raise ValueError("an entry has the keys %s" % ", ".join(sorted(entry)))
+    texts = ("uuid", "parent", "type", "plan", "workload", "state", "time")
+    wrong = [key for key in texts if not isinstance(entry[key], str)]
+    wrong += [key for key in ("persist", "reused") if not isinstance(entry[key], bool)]
+    wrong += ["boot_id"] if not isinstance(entry["boot_id"], (str, type(None))) else []
+    if not wrong:
+        wrong += ["uuid"] if not _UUID.match(entry["uuid"]) else []
+        wrong += [key for key in ("parent", "type") if name_error(entry[key])]
+        wrong += ["state"] if entry["state"] not in _STATES else []
+        wrong += ["time"] if not _TIME.match(entry["time"]) else []
+    for key in wrong:
+        raise ValueError("an entry has %r as its %s" % (entry[key], key))

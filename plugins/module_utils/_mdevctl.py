@@ -26,11 +26,21 @@ class MdevctlError(Exception):
     """What mdevctl said, or that there is none."""
 
 
+class NoMdevctlError(MdevctlError):
+    """There is none, so nothing is defined."""
+
+
+Place = t.Tuple[str, str]
+"""Parent and UUID: mdevctl keeps one UUID on as many parents as it is told to."""
+
+
 class Definition(t.NamedTuple):
-    """How one instance is defined."""
+    """How one instance is defined. ``attributes``: names and values, in their order."""
 
     parent: str
     type: str
+    start: str = "auto"
+    attributes: t.Tuple[t.Tuple[str, str], ...] = ()
 
 
 def _mdevctl(arguments: t.List[str], text: str) -> t.Tuple[int, str, str]:
@@ -51,7 +61,7 @@ HANDLERS: t.Dict[str, Handler] = {"mdevctl": _mdevctl}
 def _run(guard: Guard, arguments: t.List[str], text: str = "") -> str:
     outcome = guard.run([Op("mdevctl", "mdevctl", (arguments, text), PATIENCE)])[0]
     if outcome.errno_name == "ENOENT":
-        raise MdevctlError("mdevctl is not installed; the role vfio.migration.bootstrap installs it")
+        raise NoMdevctlError("mdevctl is not installed; the role vfio.migration.bootstrap installs it")
     if outcome.state != "done":
         raise MdevctlError("mdevctl %s gave no answer (%s)" % (arguments[0], outcome.errno_name or outcome.state))
     code, output, errors = outcome.value
@@ -60,12 +70,12 @@ def _run(guard: Guard, arguments: t.List[str], text: str = "") -> str:
     return str(output)
 
 
-def definitions(guard: Guard) -> t.Dict[str, Definition]:
-    """All that is defined on this host, by UUID. Raises ``MdevctlError``."""
+def definitions(guard: Guard) -> t.Dict[Place, Definition]:
+    """All that is defined on this host. Raises ``MdevctlError``."""
     output = _run(guard, ["list", "--defined", "--dumpjson"])
     try:
         return {
-            uuid.lower(): Definition(parent, device["mdev_type"])
+            (parent, uuid.lower()): _definition(parent, device)
             for group in json.loads(output or "[]")
             for parent, devices in group.items()
             for entry in devices
@@ -73,6 +83,16 @@ def definitions(guard: Guard) -> t.Dict[str, Definition]:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise MdevctlError("mdevctl list gave something else than its JSON: %s" % exc) from None
+
+
+def _definition(parent: str, device: t.Mapping[str, t.Any]) -> Definition:
+    pairs = tuple((name, str(value)) for one in device.get("attrs") or () for name, value in one.items())
+    return Definition(parent, device["mdev_type"], device.get("start", "manual"), pairs)
+
+
+def wanted(parent: str, type_id: str, attributes: t.Sequence[DeviceAttribute]) -> Definition:
+    """A definition that starts by itself, with its attributes in their order."""
+    return Definition(parent, type_id, "auto", tuple((one["name"], one["value"]) for one in attributes))
 
 
 def define(guard: Guard, uuid: str, parent: str, type_id: str, attributes: t.Sequence[DeviceAttribute]) -> None:
@@ -83,13 +103,30 @@ def define(guard: Guard, uuid: str, parent: str, type_id: str, attributes: t.Seq
         "start": "auto",
         "attrs": [{attribute["name"]: attribute["value"]} for attribute in attributes],
     }
-    _run(
-        guard,
-        ["define", "--uuid", uuid, "--parent", parent, "--jsonfile", "/dev/stdin"],
-        json.dumps(definition),
-    )
+    try:
+        _run(
+            guard,
+            ["define", "--uuid", uuid, "--parent", parent, "--jsonfile", "/dev/stdin"],
+            json.dumps(definition),
+        )
+    except MdevctlError:
+        # It may fail, or be given up on, after it was written; what counts is what is kept.
+        if _kept(guard, (parent, uuid)) != [wanted(parent, type_id, attributes)]:
+            raise
 
 
 def undefine(guard: Guard, uuid: str, parent: str) -> None:
     """Forget the definition of an instance; the instance itself is not touched. Raises ``MdevctlError``."""
-    _run(guard, ["undefine", "--uuid", uuid, "--parent", parent])
+    try:
+        _run(guard, ["undefine", "--uuid", uuid, "--parent", parent])
+    except MdevctlError:
+        if _kept(guard, (parent, uuid)) != []:
+            raise
+
+
+def _kept(guard: Guard, place: Place) -> t.Optional[t.List[Definition]]:
+    """What is defined there; null when nobody can tell."""
+    try:
+        return [definition for key, definition in definitions(guard).items() if key == place]
+    except MdevctlError:
+        return None

@@ -16,7 +16,14 @@ import dataclasses
 import posixpath
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe, _sysfs, _udev, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils import (
+    _inventory,
+    _mdevctl,
+    _probe,
+    _sysfs,
+    _udev,
+    _workloads,
+)
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name
 from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
@@ -33,9 +40,6 @@ class MdevError(Exception):
         self.reason = reason
         self.sentence = sentence
         self.holders = list(holders)
-
-
-Processes = t.Tuple[t.List[_workloads.Process], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Mdevs:
         self.bind_timeout = bind_timeout
         self._waited_for: t.Set[str] = set()
         self._directories: t.Dict[t.Tuple[str, str], str] = {}
+        self._free: t.Dict[str, t.List[Found]] = {}
+        self._kept: t.Optional[t.Set[str]] = None
 
     # -------------------------------------------------------------------------------------------------- looking
 
@@ -123,22 +129,42 @@ class Mdevs:
         return _inventory.number(outcome)
 
     def free(self, directory: str) -> t.List[Found]:
-        """Instances of a type that nobody holds, as far as that can be known, in the order of their UUIDs."""
+        """Instances of a type that nobody holds, as far as that can be known, and nobody had mdevctl define, in the
+        order of their UUIDs; looked for once. Raises ``MdevError``."""
+        if directory not in self._free:
+            self._free[directory] = self._look_for_free(directory)
+        return self._free[directory]
+
+    def _kept_by_mdevctl(self) -> t.Set[str]:
+        """Whoever defined an instance means to use it again. Raises ``MdevError``."""
+        if self._kept is None:
+            try:
+                self._kept = {uuid for _parent, uuid in _mdevctl.definitions(self.reader.guard)}
+            except _mdevctl.NoMdevctlError:
+                self._kept = set()
+            except _mdevctl.MdevctlError as exc:
+                raise MdevError("mdevctl", "which instances are free cannot be told: %s" % exc) from None
+        return self._kept
+
+    def _look_for_free(self, directory: str) -> t.List[Found]:
         group = posixpath.dirname(posixpath.dirname(directory))
         listing = self.sysfs.list([(group, directory + "/devices")])[0]
         names = listing.value if listing.state == "done" else []
+        kept = self._kept_by_mdevctl() if names else set()
         instances = [instance for instance in map(self.find, names) if instance is not None]
+        instances = [instance for instance in instances if instance.uuid not in kept]
         held, complete = self.holders(instances)
         return [instance for instance in instances if complete and not held.get(instance.uuid)]
 
-    def processes(self) -> Processes:
-        """Who is running now, and whether that is all."""
-        return _workloads.processes(self.reader.options.proc_root, self.reader.guard)
+    def users(self) -> _workloads.Users:
+        """Who may hold a device now, and whether that is all."""
+        options = self.reader.options
+        return _workloads.users(options.proc_root, options.libvirt_roots, self.reader.guard)
 
     def holders(
-        self, instances: t.Sequence[Found], processes: t.Optional[Processes] = None
+        self, instances: t.Sequence[Found], users: t.Optional[_workloads.Users] = None
     ) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
-        """Who holds which instance (now, or among ``processes``), and whether nobody can have been overlooked."""
+        """Who holds which instance (now, or among ``users``), and whether nobody can have been overlooked."""
         items = [(instance.group, instance.path) for instance in instances]
         groups = self.sysfs.links([(group, path + "/iommu_group") for group, path in items])
         cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
@@ -151,7 +177,7 @@ class Mdevs:
             complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
             number = int(name) if name.isdigit() else None
             keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
-        found = _workloads.match(keys, *(processes or self.processes()))
+        found = _workloads.match(keys, *(users or self.users()))
         return found.holders, complete and not found.unsure
 
     # ------------------------------------------------------------------------------------------------- creating
@@ -270,16 +296,17 @@ class Mdevs:
 
     # ------------------------------------------------------------------------------------------------- removing
 
-    def check_free(self, found: Found, processes: t.Optional[Processes] = None) -> None:
-        """Raises ``MdevError`` when somebody holds it (now, or among ``processes``), or when nobody can tell."""
-        held, complete = self.holders([found], processes)
+    def check_free(self, found: Found, users: t.Optional[_workloads.Users] = None) -> None:
+        """Raises ``MdevError`` when somebody holds it (now, or among ``users``), or when nobody can tell."""
+        held, complete = self.holders([found], users)
         by = held.get(found.uuid, [])
         if by:
-            names = ", ".join("%s (process %d, %s)" % (one["command"], one["pid"], one["workload"]) for one in by)
-            raise MdevError("in_use", "%s is held by %s; end that first" % (found, names), by)
+            raise MdevError("in_use", "%s is held by %s" % (found, _held_by(by)), by)
         if not complete:
             raise MdevError(
-                "holders", "%s may be in use: not every process could be looked at; run with become: true" % found
+                "holders",
+                "%s may be in use: not every process and every file of a libvirt domain could be looked at; run with "
+                "become: true, and check the files with virt-xml-validate" % found,
             )
 
     def remove(self, found: Found) -> None:
@@ -301,6 +328,16 @@ class Mdevs:
         reason = "busy" if outcome.errno in _sysfs.TRANSIENT else "not_removed"
         answer = outcome.errno_name or "the driver took it, and it is still there"
         raise MdevError(reason, "%s was not removed: %s; look at the kernel log and run again" % (found, answer))
+
+
+def _held_by(holders: t.Sequence[Holder]) -> str:
+    """Each by name, and what frees the device of it."""
+    names = [
+        one["command"] if one["pid"] is None else "%s (process %d, %s)" % (one["command"], one["pid"], one["workload"])
+        for one in holders
+    ]
+    advice = "end that first" if any(one["pid"] is not None for one in holders) else "take it out of there first"
+    return "%s; %s" % (", ".join(names), advice)
 
 
 def no_room(wish: Wish) -> MdevError:

@@ -97,10 +97,12 @@ class Parent(t.TypedDict):
 
 
 class Holder(t.TypedDict):
-    """A process that holds a device open."""
+    """A process that holds a device, or a libvirt domain that names it."""
 
-    pid: int
+    pid: t.Optional[int]
+    """Null for a domain without a process that holds it: it does not run."""
     command: str
+    """Program of the process, or ``libvirt domain <name>``."""
     workload: t.Optional[str]
     """Id of the workload it belongs to."""
 

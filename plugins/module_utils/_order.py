@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute, Name, name_error
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _KERNELS_OWN = frozenset(
     ("remove", "uevent", "driver", "driver_override", "subsystem", "mdev_type", "iommu_group", "vfio-dev", "power")
 )
@@ -111,7 +112,7 @@ def _item_errors(item: t.Mapping[str, t.Any], absent: bool) -> t.Iterator[str]:
         if not item[key]:
             yield "%s is needed" % key
     for number, attribute in enumerate(item["attributes"] or []):
-        error = _attribute_error(attribute)
+        error = attribute_error(attribute)
         if error:
             yield "attributes[%d].%s" % (number, error)
     accepts = item["accepts"]
@@ -119,13 +120,14 @@ def _item_errors(item: t.Mapping[str, t.Any], absent: bool) -> t.Iterator[str]:
         yield "accepts must be the source's string, ASCII and not empty, not %r" % accepts
 
 
-def _attribute_error(attribute: DeviceAttribute) -> t.Optional[str]:
-    """Its name is a path below the device's own directory; the kernel's own files there are not for this."""
+def attribute_error(attribute: DeviceAttribute) -> t.Optional[str]:
+    """What is wrong with an attribute, beginning with its key; null when nothing is. The one rule for orders and plans.
+    Its name is a path below the device's own directory; the kernel's own files there are not for this."""
     parts = attribute["name"].split("/")
-    if any(name_error(part) or part in _KERNELS_OWN for part in parts):
+    if any(name_error(part) or part in _KERNELS_OWN or _CONTROL.search(part) for part in parts):
         return "name must be an attribute below the device, not %r" % attribute["name"]
-    if not attribute["value"] or "\0" in attribute["value"]:
-        return "value must be text and not empty, not %r" % attribute["value"]
+    if not attribute["value"] or _CONTROL.search(attribute["value"]):
+        return "value must be text without control characters and not empty, not %r" % attribute["value"]
     return None
 
 

@@ -130,7 +130,9 @@ attributes:
     platforms: linux
 notes:
   - Removing a device in use would block in the kernel for as long as it is used. So the open files and command lines of
-    all processes are looked at before. Without root not all of them can be, and nothing is removed.
+    all processes are looked at before, and the domains of libvirt below C(/etc/libvirt/qemu) and C(/run/libvirt/qemu).
+    A domain that names the device holds it even while it does not run. Without root not all of them can be read, and
+    nothing is removed; nor is it while one of those files is broken.
   - After a reboot the ledger's entries without O(persist) are void, as those instances are gone.
 seealso:
   - module: vfio.migration.vfio_facts
@@ -243,7 +245,7 @@ workloads:
           type: str
           returned: always
         holders:
-          description: Processes that hold it, where that is the reason.
+          description: Processes that hold it, and libvirt domains that name it, where that is the reason.
           type: list
           elements: dict
           returned: always

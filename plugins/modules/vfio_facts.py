@@ -133,7 +133,11 @@ ansible_facts:
               type: int
               returned: always
             in_use_by:
-              description: Processes that hold it; empty when nobody does, null when that could not be found out.
+              description:
+                - Processes that hold it, and libvirt domains that name it, whether they run or not; empty when nobody
+                  does, null when that could not be found out.
+                - C(pid) is null for a domain that does not run, C(command) is then C(libvirt domain) with its name, and
+                  C(workload) its UUID.
               type: list
               elements: dict
               returned: always

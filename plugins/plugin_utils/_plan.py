@@ -17,17 +17,18 @@ import pathlib
 import re
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.module_utils import _model, _order
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, check
 
-# Proxmox VE and others use UUIDs that RFC 4122 does not know: any 8-4-4-4-12 hex is one.
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A host is also a pattern to Ansible, where these would choose others: all:!hv1, hv*, ~hv.
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_KERNELS = frozenset({"remove", "driver", "uevent", "driver_override", "subsystem", "iommu_group", "mdev_type"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+# The hosts' own rule: what it takes, a plan may say, and both mean the same.
+uuid = _order.normal_uuid
 
 
 class PlanError(ContractError):
@@ -36,12 +37,6 @@ class PlanError(ContractError):
     def __init__(self, errors: list[str]) -> None:
         super().__init__("; ".join(errors))
         self.errors = errors
-
-
-def uuid(text: str) -> str | None:
-    """The one spelling of a UUID: lower case, no braces; None when it is none."""
-    bare = text[1:-1] if text.startswith("{") and text.endswith("}") else text
-    return bare.lower() if _UUID.fullmatch(bare.lower()) else None
 
 
 def load(given: object) -> _model.Plan:
@@ -63,10 +58,16 @@ def load(given: object) -> _model.Plan:
 
 
 def age_error(plan: _model.Plan, max_age: int, now: str) -> str | None:
-    """Why the plan is too old to be acted on, None when it is not."""
+    """Why the plan is not of an age to be acted on, None when it is."""
+    if _clock.within(plan["created"], max_age, now):
+        return None
     age = _clock.age(plan["created"], now)
     if age <= max_age:
-        return None
+        return (
+            f"plan {plan['id']} was made at {plan['created']}, and here it is {now}: whichever clock is wrong, its age "
+            "is not known; set the clocks and make a new one, or set revalidate to have each workload compared with "
+            "what its hosts say now"
+        )
     return (
         f"plan {plan['id']} was made at {plan['created']}, {age} seconds ago, and one older than {max_age} seconds is "
         "refused: make a new one, or set revalidate to have each workload compared with what its hosts say now"
@@ -150,23 +151,9 @@ def _device_mistakes(device: _model.PlanDevice, policy: str) -> t.Iterator[str]:
         if string is not None and not (string and string.isascii()):
             yield f".{key} must be ASCII text that is not empty, or null, not {string!r}"
     for number, attribute in enumerate(device["attributes"]):
-        error = _attribute_error(attribute)
+        error = _order.attribute_error(attribute)
         if error:
-            yield f".attributes[{number}]{error}"
-
-
-def _attribute_error(attribute: _model.DeviceAttribute) -> str | None:
-    """The name becomes a path below the new device, where the kernel has files of its own."""
-    parts = attribute["name"].split("/")
-    if any(check(_Named, {"name": part}, "") for part in parts) or _KERNELS.intersection(parts):
-        return f".name must be an attribute below the device, not {attribute['name']!r}"
-    if not attribute["value"] or _CONTROL.search(attribute["value"]):
-        return f".value must be text without control characters and not empty, not {attribute['value']!r}"
-    return None
-
-
-class _Named(t.TypedDict):
-    name: _model.Name
+            yield f".attributes[{number}].{error}"
 
 
 def _repeated(plan: _model.Plan) -> t.Iterator[str]:

@@ -144,7 +144,7 @@ def _device_drift(
 
 def _source_drift(move: _model.Move, device: _model.PlanDevice, now: Now) -> _Drift | None:
     snapshot = now.snapshot(move["source"])
-    if snapshot is None or _clock.age(snapshot["time"], now.time) > now.max_age:
+    if snapshot is None or not _clock.within(snapshot["time"], now.max_age, now.time):
         return _Drift("source_unread")
     found = _found(snapshot, device["source"])
     if found is None:
@@ -301,8 +301,9 @@ class Release(t.TypedDict):
 def release(moves: list[_model.Move], now: Now) -> Release:
     """Per host what to take back.
 
-    An old instance is only freed when nobody holds it and somebody holds the new one: a VM that is merely shut down
-    holds nothing either.
+    An old instance is only freed when nobody holds it and the same workload holds the new one: a VM that is merely
+    shut down holds nothing either, and a stranger may hold what another plan made. Only what hosts said in this run
+    counts, so the plan may be of any age.
     """
     hosts: dict[str, list[str]] = {}
     sources: dict[str, list[Instance]] = {}
@@ -328,8 +329,13 @@ def release(moves: list[_model.Move], now: Now) -> Release:
 
 def _moved(move: _model.Move, device: _model.PlanDevice, now: Now) -> bool:
     old, new = _on(now, move["source"], device["source"]), _on(now, move["target"], device["uuid"])
-    left = old is None or old["in_use_by"] == []
-    return left and new is not None and bool(new["in_use_by"])
+    left = old is None or (old["in_use_by"] is not None and not _running(old))
+    return left and new is not None and move["workload"] in {holder["workload"] for holder in _running(new)}
+
+
+def _running(device: _model.Device) -> list[_model.Holder]:
+    """Processes that hold it: libvirt may keep a domain that no longer runs here."""
+    return [holder for holder in device["in_use_by"] or () if holder["pid"] is not None]
 
 
 def _on(now: Now, host: str, ident: str) -> _model.Device | None:

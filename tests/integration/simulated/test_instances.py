@@ -12,8 +12,17 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _instances, _inventory, _mdevs, _order, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils import (
+    _instances,
+    _inventory,
+    _keeper,
+    _mdevs,
+    _order,
+    _workloads,
+)
+from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Report
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import device_dir, type_dir, write
 
@@ -62,6 +71,7 @@ class Host:
         self.fleet = fleet
         self.ledger = ledger
         self.read_timeout = 1.0
+        self.libvirt = ledger.parent / "libvirt"
 
     def fault(self, node: str, **fault: t.Any) -> None:
         self.fleet.client("fault_set", host="h1", fault={"node": node, **fault})
@@ -91,6 +101,14 @@ class Host:
         workload = {"name": "vm 7", "uuid": uuid(777), "devices": [name]}
         self.fleet.client("start_workload", host="h1", workload=workload)
 
+    def define(self, name: str) -> None:
+        """A libvirt domain that does not run."""
+        self.libvirt.mkdir()
+        (self.libvirt / "vm 8.xml").write_text(
+            f"<domain><name>vm 8</name><uuid>{uuid(888)}</uuid><devices><hostdev type='mdev'><source>"
+            f"<address uuid='{name}'/></source></hostdev></devices></domain>"
+        )
+
     def run(self, *instances: dict[str, t.Any], check_mode: bool = False, **params: t.Any) -> Report:
         defaults = {
             "plan": "p1",
@@ -108,7 +126,15 @@ class Host:
         roots = self.fleet.host("h1")
         location = "bus/{bus}/devices/{address}/migration_version"
         options = _inventory.Options(
-            str(roots.sysfs_root), str(roots.proc_root), self.read_timeout, 20.0, location, "h1", "6.12.0", 4096
+            sysfs_root=str(roots.sysfs_root),
+            proc_root=str(roots.proc_root),
+            read_timeout=self.read_timeout,
+            deadline=20.0,
+            device_attribute=location,
+            host="h1",
+            kernel="6.12.0",
+            page_size=4096,
+            libvirt_roots=(str(self.libvirt),),
         )
         return _instances.run(options, order, str(self.ledger), wanted["state"] == "absent", check_mode)
 
@@ -508,6 +534,25 @@ def test_device_that_is_taken_at_the_last_moment_is_refused(host: Host, monkeypa
 
 
 @pytest.mark.fault("C11")
+def test_device_of_a_domain_that_does_not_run_is_refused_by_name(host: Host) -> None:
+    host.run(wish())
+    host.define(uuid(1))
+    report = host.absent()
+    assert actions(report) == [("refused", "in_use")]
+    assert "is held by libvirt domain vm 8; take it out of there first" in (report.workloads[0]["msg"] or "")
+    assert host.writes(f"devices/{uuid(1)}/remove") == 0
+    (host.libvirt / "vm 8.xml").write_text("<domain")
+    assert actions(host.absent()) == [("refused", "holders")]
+    (host.libvirt / "vm 8.xml").unlink()
+    assert actions(host.absent()) == [("removed", None)]
+
+
+def test_device_of_a_domain_that_does_not_run_is_not_reused(host: Host) -> None:
+    host.define(IDLE)
+    assert actions(host.run(wish(), reuse=True)) == [("created", None)]
+
+
+@pytest.mark.fault("C11")
 def test_device_whose_holders_nobody_can_tell_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.run(wish())
     monkeypatch.setattr(_workloads, "processes", lambda _root, _guard: ([], False))
@@ -529,8 +574,9 @@ def test_remove_that_is_always_refused_ends(host: Host) -> None:
     host.run(wish())
     host.fault(f"devices/{uuid(1)}/remove", fault="C12", times=100)
     report = host.absent()
-    assert (actions(report), states(report)) == ([("refused", "busy")], {uuid(1): "removing"})
+    assert (actions(report), states(report)) == ([("refused", "busy")], {uuid(1): "created"})
     host.clear()
+    assert (host.run(wish()).changed, host.writes(CREATE)) == (False, 1), "it stands, and is as good as before"
     assert actions(host.absent()) == [("removed", None)]
 
 
@@ -568,7 +614,223 @@ def test_a_hung_remove_is_announced_and_left_behind(host: Host) -> None:
     host.clear()
 
 
+def in_flight(host: Host) -> None:
+    """A run ends while the driver is at it; what it makes comes some time later."""
+    host.read_timeout = 0.3
+    host.fault(CREATE, kind="hang", op="write", times=1)
+    assert verdicts(host.run(wish(1), bind_timeout=0.3)) == [("vm1", False, "hung")]
+
+
+def landed(host: Host) -> bool:
+    host.clear()
+    end = time.monotonic() + 5
+    while uuid(1) not in host.there() and time.monotonic() < end:
+        time.sleep(0.02)
+    return uuid(1) in host.there()
+
+
+@pytest.mark.fault("C9")
+def test_release_keeps_what_the_driver_may_still_be_making(host: Host) -> None:
+    in_flight(host)
+    report = host.absent(bind_timeout=0.2)
+    assert (verdicts(report), states(report)) == ([("vm1", False, "pending")], {uuid(1): "creating"})
+    assert "run again" in (report.workloads[0]["msg"] or "")
+    assert not report.changed
+    assert landed(host)
+    assert actions(host.absent()) == [("removed", None)]
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("changes", [{}, {"type": TWO}, {"parent": OTHER}])
+def test_rerun_keeps_what_the_driver_may_still_be_making(host: Host, changes: dict[str, t.Any]) -> None:
+    in_flight(host)
+    host.fault(f"parents/{CARD}/types/{ONE}/available_instances", kind="value", value="0\n")
+    again = host.run(wish(1, **changes), bind_timeout=0.3, reuse=True)
+    assert ([one["ok"] for one in again.workloads], states(again)) == ([False], {uuid(1): "creating"})
+    assert landed(host)
+    assert actions(host.absent()) == [("removed", None)]
+
+
+@pytest.mark.fault("C9")
+def test_what_never_came_is_forgotten_after_a_while(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.fault(CREATE, kind="create_lies", op="write", made=False)
+    monkeypatch.setattr(_keeper.Keeper, "forget", lambda *_arguments: None)
+    host.run(wish())
+    monkeypatch.undo()
+    assert verdicts(host.absent(bind_timeout=0.1)) == [("vm1", False, "pending")]
+    monkeypatch.setattr(_keeper, "_age", lambda _entry: 1000.0)
+    assert actions(host.absent()) == [("removed", "gone")]
+
+
+# ------------------------------------------------------------------------------------------------ what breaks beneath us
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_boot_that_has_no_name_stops_everything(host: Host, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    host.run(wish())
+    before = (host.ledger / "ledger.json").read_bytes()
+    monkeypatch.setattr(_inventory, "boot_id", lambda _root: None)
+    with pytest.raises(LedgerError, match="boot id of the host cannot be read"):
+        host.run(wish(), state=state)
+    assert (host.there(), (host.ledger / "ledger.json").read_bytes()) == ({uuid(1)}, before)
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("failing", [2, 3])
+def test_ledger_that_cannot_be_written_loses_no_results(
+    host: Host, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    host.run(wish(1), wish(2, "vm2"))
+    saves = itertools.count()
+    real = LedgerFile._save
+
+    def save(self: LedgerFile, entries: t.Any) -> None:
+        if next(saves) == failing:
+            raise LedgerError("the ledger cannot be written: No space left on device")
+        real(self, entries)
+
+    monkeypatch.setattr(LedgerFile, "_save", save)
+    report = host.absent()
+    assert (report.changed, verdicts(report)) == (True, [("vm1", True, None), ("vm2", False, "ledger")])
+    monkeypatch.undo()
+    assert [one["ok"] for one in host.absent().workloads] == [True]
+    assert host.there() == set()
+
+
+@pytest.mark.fault("C9")
+def test_ledger_that_cannot_be_finished_says_what_stands(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: _instances.Maker, _jobs: t.Any) -> None:
+        raise LedgerError("the ledger cannot be written: No space left on device")
+
+    monkeypatch.setattr(_instances.Maker, "_confirm", full)
+    report = host.run(wish())
+    assert (report.changed, verdicts(report), actions(report)) == (
+        True,
+        [("vm1", False, "ledger")],
+        [("created", None)],
+    )
+    monkeypatch.undo()
+    assert (verdicts(host.run(wish())), host.writes(CREATE)) == ([("vm1", True, None)], 1)
+
+
+@pytest.mark.fault("C9")
+def test_worker_that_dies_costs_one_workload(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _mdevs.Mdevs.create
+
+    def create(self: _mdevs.Mdevs, wanted: t.Any, *arguments: t.Any) -> t.Any:
+        if wanted.uuid == uuid(2):
+            raise WorkerError("the process died")
+        return real(self, wanted, *arguments)
+
+    monkeypatch.setattr(_mdevs.Mdevs, "create", create)
+    report = host.run(wish(1), wish(2, "vm2"), wish(3, "vm3"))
+    assert verdicts(report) == [("vm1", True, None), ("vm2", False, "worker"), ("vm3", True, None)]
+    assert (report.changed, host.there()) == (True, {uuid(1), uuid(3)})
+
+
+def test_removal_counts_as_a_change_even_if_what_follows_fails(host: Host) -> None:
+    host.run(wish())
+    host.read_timeout = 0.3
+    host.fault(f"devices/{uuid(1)}/remove", kind="hang", op="write")
+    host.absent(bind_timeout=0.3)
+    host.clear()
+    host.fault(CREATE, fault="C1", errno="EINVAL")
+    report = host.run(wish())
+    assert (report.changed, host.there(), report.ledger) == (True, set(), [])
+
+
+# ------------------------------------------------------------------------------------------------------ whose it is
+
+
+@pytest.mark.fault("C2")
+def test_foreign_instance_that_is_held_is_not_free(host: Host) -> None:
+    host.make_by_hand(uuid(1))
+    host.hold(uuid(1))
+    report = host.run(wish())
+    assert (actions(report), report.ledger) == ([("refused", "in_use")], [])
+
+
+@pytest.mark.fault("C2")
+def test_foreign_instance_cannot_be_vouched_for_with_attributes(host: Host) -> None:
+    host.make_by_hand(uuid(1))
+    report = host.run(wish(attributes=[{"name": "first", "value": "7"}]))
+    assert (actions(report), report.ledger, host.writes(f"devices/{uuid(1)}/first")) == ([("refused", "conflict")], [], 0)
+
+
+@pytest.mark.fault("C10")
+def test_what_goes_before_the_last_look_is_noticed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _instances.Maker._make
+
+    def make(self: _instances.Maker, job: t.Any) -> None:
+        real(self, job)
+        host.remove_by_hand(job.uuid)
+
+    monkeypatch.setattr(_instances.Maker, "_make", make)
+    report = host.run(wish())
+    assert (actions(report), report.ledger, host.there()) == ([("refused", "gone")], [], set())
+
+
+def test_release_takes_all_or_nothing_when_the_second_is_held(host: Host) -> None:
+    host.run(wish(1), wish(2))
+    host.hold(uuid(2))
+    assert actions(host.absent()) == [("none", None), ("refused", "in_use")]
+    assert (host.there(), host.writes(f"devices/{uuid(1)}/remove")) == ({uuid(1), uuid(2)}, 0)
+
+
+def test_instances_of_nobody_stand_each_for_itself(host: Host) -> None:
+    host.make_by_hand(uuid(1))
+    report = host.absent(gone(uuid=HELD), gone(1), force_foreign=True, plan=None)
+    assert actions(report) == [("refused", "in_use"), ("removed", None)]
+    assert host.there() == set()
+
+
+def test_release_that_names_another_workload_is_refused(host: Host) -> None:
+    host.run(wish())
+    assert actions(host.absent(gone(workload="vm2"), plan=None)) == [("refused", "other_owner")]
+    assert actions(host.absent(gone(workload="vm1"), plan=None)) == [("removed", None)]
+
+
+def test_device_in_use_is_not_written_to_by_a_rerun(host: Host) -> None:
+    host.run(wish(accepts=ACCEPTED))
+    host.hold(uuid(1))
+    before = host.writes(f"devices/{uuid(1)}/migration_version")
+    assert actions(host.run(wish(accepts=ACCEPTED))) == [("unchanged", None)]
+    assert host.writes(f"devices/{uuid(1)}/migration_version") == before
+
+
 # ---------------------------------------------------------------------------------------------------------------- reuse
+
+
+def test_what_was_taken_and_is_held_by_another_is_not_ours_any_more(host: Host) -> None:
+    host.run(wish(), reuse=True)
+    host.hold(IDLE)
+    assert actions(host.run(wish(), reuse=True)) == [("refused", "in_use")]
+    host.fleet.client("stop_workload", host="h1", name="vm 7")
+    assert actions(host.run(wish(), reuse=True)) == [("unchanged", None)]
+
+
+def test_what_was_taken_may_be_held_by_its_own_workload(host: Host) -> None:
+    host.run(wish(workload=uuid(777)), reuse=True)
+    host.hold(IDLE)
+    assert actions(host.run(wish(workload=uuid(777)), reuse=True)) == [("unchanged", None)]
+
+
+def test_what_is_held_at_the_last_look_is_not_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _instances.Maker._make
+
+    def make(self: _instances.Maker, job: t.Any) -> None:
+        real(self, job)
+        host.hold(job.uuid)
+
+    monkeypatch.setattr(_instances.Maker, "_make", make)
+    report = host.run(wish(), reuse=True)
+    assert (verdicts(report), report.ledger) == ([("vm1", False, "in_use")], [])
+
+
+def test_nothing_is_taken_while_holders_cannot_be_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_workloads, "processes", lambda _root, _guard: ([], False))
+    assert actions(host.run(wish(), reuse=True)) == [("created", None)]
 
 
 def test_free_instance_is_taken_and_given_back(host: Host) -> None:

@@ -147,7 +147,7 @@ def test_persisting_what_was_made_without_it(fleet: Fleet) -> None:
 
 @pytest.mark.fault("C13", "C19")
 def test_definition_of_somebody_else_stays(fleet: Fleet) -> None:
-    shell(fleet, f"mdevctl define -u {OURS[0]} -p {CARD} -t {TYPE}")
+    shell(fleet, f"mdevctl define -u {OURS[0]} -p {CARD} -t {TYPE} --auto")
     assert actions(mdev(fleet, plan="p1", instances=wishes(0), persist=True)) == [("created", None)]
     mdev(fleet, plan="p1", state="absent")
     assert OURS[0] in shell(fleet, "mdevctl list --defined")

@@ -27,7 +27,7 @@ import sys
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
 for number in range(20):
     with LedgerFile(sys.argv[1], 30.0) as ledger:
-        uuid = "%s-%d" % (sys.argv[2], number)
+        uuid = "%s-0000-4000-8000-%012d" % (sys.argv[2], number)
         ledger.put({
             "uuid": uuid, "parent": "p", "type": "t", "plan": "p", "workload": "w", "state": "created",
             "persist": False, "reused": False, "boot_id": None, "time": "2026-11-22T19:04:14Z",
@@ -35,9 +35,14 @@ for number in range(20):
 """
 
 
-def entry(uuid: str, **changes: t.Any) -> LedgerEntry:
+def uuid(name: str) -> str:
+    """A UUID for a name."""
+    return "%s-0000-4000-8000-%012d" % (name * 8, 0)
+
+
+def entry(name: str, **changes: t.Any) -> LedgerEntry:
     made = {
-        "uuid": uuid,
+        "uuid": uuid(name),
         "parent": "0000:3b:00.0",
         "type": "nv-1",
         "plan": "p1",
@@ -71,8 +76,8 @@ def test_what_is_put_is_read_again(tmp_path: t.Any) -> None:
     found = LedgerFile(folder).read()
     assert found.entries == [entry("a"), entry("b", state="created")]
     with LedgerFile(folder) as ledger:
-        ledger.drop("a", "never there")
-        assert ledger.get("a") is None
+        ledger.drop(uuid("a"), "never there")
+        assert ledger.get(uuid("a")) is None
     assert LedgerFile(folder).read().entries == [entry("b", state="created")]
     assert sorted(os.listdir(folder)) == ["ledger.json", "lock"]
     assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in ("ledger.json", "lock")] == [0o600] * 2
@@ -105,6 +110,17 @@ DAMAGED = [
     (b'{"schema_version": 2, "entries": []}', "it is of version 2, not 1"),
     (b'{"schema_version": 1, "entries": [{"uuid": "a"}]}', "an entry has the keys uuid"),
     (b"\xff", "utf-8"),
+    (dump([entry("a", uuid=5)]).encode(), "has 5 as its uuid"),
+    (dump([entry("a", uuid="../../../x")]).encode(), "as its uuid"),
+    (dump([entry("a", uuid=uuid("a") + "\n")]).encode(), "as its uuid"),
+    (dump([entry("a", parent="../x")]).encode(), "as its parent"),
+    (dump([entry("a", type="..")]).encode(), "as its type"),
+    (dump([entry("a", workload=None)]).encode(), "has None as its workload"),
+    (dump([entry("a", state="foo")]).encode(), "has 'foo' as its state"),
+    (dump([entry("a", persist="yes")]).encode(), "has 'yes' as its persist"),
+    (dump([entry("a", reused=1)]).encode(), "has 1 as its reused"),
+    (dump([entry("a", boot_id=1)]).encode(), "has 1 as its boot_id"),
+    (dump([entry("a", time="x")]).encode(), "has 'x' as its time"),
 ]
 
 
@@ -163,7 +179,7 @@ def test_second_controller_is_told_who_is_at_work_and_gets_in_after_it(tmp_path:
 
 @pytest.mark.fault("C9")
 def test_two_writers_at_once_lose_nothing(tmp_path: t.Any) -> None:
-    writers = [python(WRITER, str(tmp_path), name) for name in ("one", "two")]
+    writers = [python(WRITER, str(tmp_path), name) for name in ("a" * 8, "b" * 8)]
     for writer in writers:
         writer.communicate()
     assert [writer.returncode for writer in writers] == [0, 0]

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import typing as t
@@ -36,10 +37,37 @@ def program(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[str
     return put
 
 
-def test_definitions_are_read_by_uuid(program: t.Callable[[str], None], guard: Guard) -> None:
-    listing = [{PARENT: [{UUID.upper(): {"mdev_type": "nv-1", "start": "auto", "attrs": []}}]}, {"matrix": []}]
+def test_definitions_are_read_by_parent_and_uuid(program: t.Callable[[str], None], guard: Guard) -> None:
+    one = {"mdev_type": "nv-1", "start": "auto", "attrs": []}
+    other = {"mdev_type": "nv-1", "start": "manual", "attrs": [{"a": "1"}, {"a": "2"}]}
+    listing = [{PARENT: [{UUID.upper(): one}], "matrix": [{UUID: other}]}, {"empty": []}]
     program("echo '%s'" % json.dumps(listing))
-    assert _mdevctl.definitions(guard) == {UUID: _mdevctl.Definition(PARENT, "nv-1")}
+    assert _mdevctl.definitions(guard) == {
+        (PARENT, UUID): _mdevctl.Definition(PARENT, "nv-1"),
+        ("matrix", UUID): _mdevctl.Definition("matrix", "nv-1", "manual", (("a", "1"), ("a", "2"))),
+    }
+
+
+KEPT = json.dumps([{PARENT: [{UUID: {"mdev_type": "nv-1", "start": "auto", "attrs": [{"a": "1"}]}}]}])
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize(
+    ("kept", "value", "defined", "undefined"),
+    [(KEPT, "1", True, False), (KEPT, "2", False, False), ("[]", "1", False, True)],
+)
+def test_what_is_kept_counts_and_not_what_the_call_reported(
+    program: t.Callable[[str], None], guard: Guard, kept: str, value: str, defined: bool, undefined: bool
+) -> None:
+    program("if [ $1 = list ]; then echo '%s'; else echo oops >&2; exit 1; fi" % kept)
+    attributes = t.cast("t.Any", [{"name": "a", "value": value}])
+    calls: t.List[t.Tuple[bool, t.Callable[[], None]]] = [
+        (defined, lambda: _mdevctl.define(guard, UUID, PARENT, "nv-1", attributes)),
+        (undefined, lambda: _mdevctl.undefine(guard, UUID, PARENT)),
+    ]
+    for done, call in calls:
+        with contextlib.nullcontext() if done else pytest.raises(_mdevctl.MdevctlError, match="oops"):
+            call()
 
 
 def test_definition_carries_the_attributes_in_order(

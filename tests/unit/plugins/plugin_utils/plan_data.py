@@ -75,6 +75,9 @@ GOOD: dict[str, Change] = {
     ),
     "capitals": lambda plan: plan["moves"][0]["devices"][0].update(uuid=UUID.format(0xABCDEF).upper()),
     "braces": lambda plan: plan["moves"][0]["devices"][0].update(uuid="{" + UUID.format(0xABCDEF) + "}"),
+    "a name for resources": lambda plan: plan["moves"][0]["devices"][0].update(
+        uuid="urn:uuid:" + UUID.format(0xABCDEF)
+    ),
     "not RFC 4122": lambda plan: plan["moves"][0]["devices"][0].update(uuid="00000100-0000-0000-0000-000000000101"),
     "no strings": lambda plan: plan["moves"][0]["devices"][0].update(type_string=None, device_string=None),
     "no name": lambda plan: plan["moves"][0].update(name=None),
@@ -172,6 +175,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "attribute is empty": (_attribute(""), ".attributes[0].name must be an attribute"),
     "attribute removes": (_attribute("remove"), ".attributes[0].name must be an attribute"),
     "attribute of the driver": (_attribute("driver/unbind"), ".attributes[0].name must be an attribute"),
+    "attribute of the power": (_attribute("power/control"), ".attributes[0].name must be an attribute"),
+    "attribute of the character device": (_attribute("vfio-dev/x"), ".attributes[0].name must be an attribute"),
     "value is empty": (_attribute("a", ""), ".attributes[0].value must be text"),
     "value of two lines": (_attribute("a", "1\n2"), ".attributes[0].value must be text"),
     "string is empty": (_device(device_string=""), ".device_string must be ASCII text that is not empty"),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.filter.plan_hosts import plan_hosts
-from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.module_utils import _model, _order
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
@@ -91,10 +91,9 @@ def test_missing_files_and_no_file(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.fault("C4")
 def test_uuids_get_one_spelling() -> None:
-    plan = _plan.load(plan_data.changed(plan_data.GOOD["capitals"]))
-    assert plan["moves"][0]["devices"][0]["uuid"] == "00abcdef-0000-4000-8000-000000000000"
-    plan = _plan.load(plan_data.changed(plan_data.GOOD["braces"]))
-    assert plan["moves"][0]["devices"][0]["uuid"] == "00abcdef-0000-4000-8000-000000000000"
+    for spelling in ("capitals", "braces", "a name for resources"):
+        plan = _plan.load(plan_data.changed(plan_data.GOOD[spelling]))
+        assert plan["moves"][0]["devices"][0]["uuid"] == "00abcdef-0000-4000-8000-000000000000"
 
 
 @given(st.text())
@@ -112,6 +111,39 @@ def test_old_plans(max_age: int, refused: bool) -> None:
     if error:
         assert "3600 seconds ago" in error
         assert "revalidate" in error
+
+
+@pytest.mark.fault("C17")
+@pytest.mark.parametrize(("created", "refused"), [("2026-11-22T12:05:00Z", False), ("2026-11-22T12:05:01Z", True)])
+def test_a_plan_of_the_future_is_of_no_known_age(created: str, refused: bool) -> None:
+    plan = t.cast("_model.Plan", {**plan_data.two(), "created": created})
+    error = _plan.age_error(plan, 3600, data.NOW)
+    assert (error is not None) == refused
+    assert error is None or "its age is not known" in error
+
+
+NAMES = ["assign_adapter", "power/control", "vfio-dev/x", "remove", "a/driver", "../x", "", "a//b", "a\x1bb"]
+
+
+@pytest.mark.fault("L10")
+@pytest.mark.parametrize("value", ["5", "", "a\nb", "\x7f"])
+@pytest.mark.parametrize("name", NAMES)
+def test_plans_and_orders_take_the_same_attributes(name: str, value: str) -> None:
+    attributes = [{"name": name, "value": value}]
+    item = {"uuid": "x", "parent": "p", "type": "t", "workload": "w", "attributes": attributes, "accepts": None}
+    order = dict.fromkeys(("plan", "persist", "reuse", "workloads", "all_ours", "force_foreign"))
+    found = _order.parse({**order, "state": "present", "bind_timeout": 1.0, "instances": [item]})[1]
+
+    def change(plan: plan_data.Plan) -> None:
+        plan["moves"][0]["devices"][0]["attributes"] = attributes
+
+    errors: list[str] = []
+    try:
+        _plan.load(plan_data.changed(change))
+    except _plan.PlanError as error:
+        errors = error.errors
+    ends = [[one.split(".attributes", 1)[1] for one in some if ".attributes" in one] for some in (found, errors)]
+    assert ends[0] == ends[1]
 
 
 def test_a_part_of_a_plan() -> None:

@@ -92,6 +92,10 @@ def _own(facts: Facts, host: str, *parts: t.Any) -> None:
 DRIFT: dict[str, tuple[Spoil, str]] = {
     "source host away": (lambda facts: facts.update(hv1={}), "source_unread"),
     "source facts too old": (lambda f: snapshot(f, "hv1").update(time="2026-11-22T09:00:00Z"), "source_unread"),
+    "source's facts of the future": (
+        lambda f: snapshot(f, "hv1").update(time="2026-11-23T12:00:00Z"),
+        "source_unread",
+    ),
     "source gone": (lambda f: snapshot(f, "hv1")["devices"].pop(0), "source_gone"),
     "source of another type": (lambda f: snapshot(f, "hv1")["devices"][0].update(type="t2"), "source_changed"),
     "source with another driver": (
@@ -278,7 +282,9 @@ def moved() -> Facts:
     """vm1 holds its new instances; the old ones of vm2 are still in use."""
     facts = fleet()
     for number in (101, 102):
-        _own(facts, "hv2", data.device(UUID.format(number), "s", ("p1", "t1"), in_use=True))
+        held = data.device(UUID.format(number), "s", ("p1", "t1"), in_use=True)
+        held["in_use_by"] = [{"pid": 7, "command": "qemu", "workload": "vm1"}]
+        _own(facts, "hv2", held)
     for number in (0, 1):
         snapshot(facts, "hv1")["devices"][number]["in_use_by"] = []
     return facts
@@ -301,6 +307,9 @@ STAYS: dict[str, Spoil] = {
     "nobody knows who holds it": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=None),
     "the VM is only shut down": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[]),
     "nobody knows whether it runs": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=None),
+    "another workload holds the new one": lambda f: snapshot(f, "hv2")["devices"][0].update(
+        in_use_by=[{"pid": 7, "command": "qemu", "workload": "vm9"}]
+    ),
     "target host away": lambda f: f.update(hv2=None),
     "source host away": lambda f: f.update(hv1=None),
 }
