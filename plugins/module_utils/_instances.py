@@ -41,9 +41,7 @@ class Maker(Keeper):
 
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them."""
-        decided = [
-            self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups
-        ]
+        decided = [self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups]
         if self.check_mode:
             return decided
         self._announce([job for done in decided if done.ok for job in done.jobs])
@@ -186,6 +184,11 @@ class Maker(Keeper):
         """Into the ledger with what is about to be made, and out of it with what a reboot has ended."""
         new = [self._new_entry(job) for job in jobs if job.action in ("created", "reused") and not job.leaving]
         stale = [job.wish.uuid for job in jobs if self.entry(job.wish.uuid) is None]
+        if new and self.boot_id is None:
+            raise LedgerError(
+                "the boot id of the host cannot be read, so what is made now could not be told from what a reboot has "
+                "ended; nothing was made; see that /proc/sys/kernel/random/boot_id can be read, and run again"
+            )
         self.ledger.update(new, stale)
 
     def _new_entry(self, job: Job) -> LedgerEntry:
@@ -328,7 +331,6 @@ class Maker(Keeper):
             return problem
         return None
 
-
     def _give_back(self, job: Job) -> t.Optional[MdevError]:
         try:
             with self.told():
@@ -377,7 +379,8 @@ class Taker(Keeper):
         if entry is not None and (foreign or self.order.plan not in (None, entry["plan"])):
             raise MdevError(
                 "other_owner",
-                "%s belongs to workload %s of plan %s, which was not asked for" % (wish, entry["workload"], entry["plan"]),
+                "%s belongs to workload %s of plan %s, which was not asked for"
+                % (wish, entry["workload"], entry["plan"]),
             )
         if entry is not None and entry["reused"]:
             job.action = "given_back"
@@ -422,7 +425,7 @@ def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, ch
 
 
 def _run(options: _inventory.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
-    _check_boot_id(_inventory.boot_id(options.proc_root), order, ledger, absent)
+    _check_boot_id(_inventory.boot_id(options.proc_root), ledger)
     groups = _grouped(_from_ledger(order, ledger) if absent and not order.instances else order.instances, ledger)
     handlers = {**_inventory.HANDLERS, **_mdevctl.HANDLERS}
     # The time for looking at the host, and on top of it what each instance may take.
@@ -435,10 +438,10 @@ def _run(options: _inventory.Options, order: Order, ledger: LedgerFile, absent: 
         return _report(reader, order, done, ledger, ledger.entries != before)
 
 
-def _check_boot_id(boot_id: t.Optional[str], order: Order, ledger: LedgerFile, absent: bool) -> None:
+def _check_boot_id(boot_id: t.Optional[str], ledger: LedgerFile) -> None:
     """Without it nobody can tell what a reboot has ended, that is, what is ours. Raises ``LedgerError``."""
     nameless = [entry["uuid"] for entry in ledger.entries if entry["boot_id"] is None]
-    if boot_id is None and (ledger.entries or not absent):
+    if boot_id is None and ledger.entries:
         raise LedgerError(
             "the boot id of the host cannot be read, so what the ledger names may be older than the last boot, and "
             "nothing was touched; see that /proc/sys/kernel/random/boot_id can be read, and run again"
@@ -469,7 +472,9 @@ def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.List[t.Tuple[t.O
     return [(workload, together) for (workload, _uuid), together in groups.items()]
 
 
-def _report(reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool) -> Report:
+def _report(
+    reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool
+) -> Report:
     jobs = [job for one in done for job in one.jobs]
     standing = {job.found.path for job in jobs if job.found is not None and job.action != "removed"}
     try:

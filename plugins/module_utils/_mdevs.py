@@ -199,7 +199,7 @@ class Mdevs:
         if found is None:
             raise self._not_created(wish, directory, outcome)
         if outcome.state not in ("done", "errno"):
-            raise _unreadable(str(wish), outcome)
+            raise _unreadable(str(wish), outcome, "bind_timeout")
         # The type is told a moment later than the device itself; await_bound waits for that.
         if (found.parent, found.type or wish.type) != (wish.parent, wish.type):
             raise MdevError("conflict", "%s: there is %s instead" % (wish, found))
@@ -208,7 +208,7 @@ class Mdevs:
     def _not_created(self, wish: Wish, directory: str, outcome: Outcome) -> MdevError:
         """Capacity that ran out has no one errno, so the state tells."""
         if outcome.state in ("hung", "deadline"):
-            return _unreadable(str(wish), outcome)
+            return _unreadable(str(wish), outcome, "bind_timeout")
         if self.sysfs.exists([(posixpath.dirname(directory), directory)])[0].errno in _sysfs.VANISHED:
             return MdevError("gone", "%s was not created: the parent or its type went away" % wish)
         try:
@@ -302,6 +302,9 @@ class Mdevs:
         by = held.get(found.uuid, [])
         if by:
             raise MdevError("in_use", "%s is held by %s" % (found, _held_by(by)), by)
+        silent = self.sysfs.links([(found.group, found.path + "/driver")])[0]
+        if silent.state in ("hung", "deadline"):
+            raise _unreadable(str(found), silent)
         if not complete:
             raise MdevError(
                 "holders",
@@ -324,7 +327,7 @@ class Mdevs:
             if outcome.errno not in _sysfs.TRANSIENT:
                 break
         if outcome.state in ("hung", "deadline"):
-            raise _unreadable(str(found), outcome)
+            raise _unreadable(str(found), outcome, "bind_timeout")
         reason = "busy" if outcome.errno in _sysfs.TRANSIENT else "not_removed"
         answer = outcome.errno_name or "the driver took it, and it is still there"
         raise MdevError(reason, "%s was not removed: %s; look at the kernel log and run again" % (found, answer))
@@ -346,7 +349,12 @@ def no_room(wish: Wish) -> MdevError:
     )
 
 
-def _unreadable(what: str, outcome: Outcome) -> MdevError:
+def _unreadable(what: str, outcome: Outcome, limit: str = "read_timeout") -> MdevError:
+    """``limit``: the option that says how long was waited."""
+    if outcome.state in ("hung", "deadline"):
+        waited = limit if outcome.state == "hung" else "deadline"
+        sentence = "the driver did not answer within %s; it, and all else of its parent, was left alone" % waited
+        return MdevError(outcome.state, "%s: %s; look at the kernel log of the host" % (what, sentence))
     reason = _inventory.reason(outcome) if outcome.state != "done" else "errno"
-    detail = _inventory.DETAILS.get(reason, "")
-    return MdevError(reason, "%s: %s %s" % (what, outcome.errno_name or outcome.state, detail))
+    detail = _inventory.DETAILS.get(reason, "").rstrip(".")
+    return MdevError(reason, "%s: %s: %s" % (what, outcome.errno_name or outcome.state, detail))

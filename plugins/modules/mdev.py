@@ -110,6 +110,7 @@ options:
       - Seconds that a driver has to make or to remove an instance, to bind it, or to register its parent after a boot.
       - For each instance this adds to O(deadline).
       - Taking back after a run that was killed may wait once for as long, for what a driver may still be making.
+        What has not come by then stays in the ledger until O(deadline) has passed since, see V(pending).
     type: float
     default: 5.0
   ledger:
@@ -133,6 +134,7 @@ notes:
     all processes are looked at before, and the domains of libvirt below C(/etc/libvirt/qemu) and C(/run/libvirt/qemu).
     A domain that names the device holds it even while it does not run. Without root not all of them can be read, and
     nothing is removed; nor is it while one of those files is broken.
+  - Attributes of an instance that the ledger names already are not compared with O(instances), and not written again.
   - After a reboot the ledger's entries without O(persist) are void, as those instances are gone.
 seealso:
   - module: vfio.migration.vfio_facts
@@ -207,6 +209,8 @@ workloads:
         - Stable code of what went wrong, else null. The more frequent ones follow.
         - V(no_room), V(no_parent), V(no_type), V(gone) when the parent cannot give the instance (any more).
         - V(conflict), V(foreign), V(other_owner) when something else stands there, or it belongs to somebody else.
+        - V(pending) when the driver may still be making what an earlier run asked for; run again later.
+        - V(ledger), V(worker) when the ledger could not be written, or the process that talks to drivers died.
         - V(in_use), V(holders) when it is held, or nobody can tell.
         - V(inconsistent) when the new device refuses its source, V(attribute), V(not_bound), V(mdevctl), V(errno),
           V(busy), V(hung), V(deadline), V(permission) for the step that failed.

@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _guard
+from ansible_collections.vfio.migration.plugins.module_utils import _guard, _keeper
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Report
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.test_instances import (
@@ -233,9 +233,20 @@ def test_making_is_finished_by_the_next_run(place: Place, undisturbed: t.Any, st
 
 @pytest.mark.fault("C9")
 @pytest.mark.parametrize("step", range(MAKING))
-def test_making_is_cleaned_up_by_a_release(place: Place, step: int) -> None:
+def test_making_is_cleaned_up_by_a_release(place: Place, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_child(place.make, step) == -signal.SIGKILL
-    _settle(place)
+    nothing_strange(place)
+    _removed_at_last(place, monkeypatch)
+
+
+def _removed_at_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may still come keeps its name in the ledger; some time later nothing can come any more."""
+    report = place.remove()
+    assert {one["reason"] for one in report.workloads} <= {None, "pending"}, report.workloads
+    kept = {entry["uuid"] for one in report.workloads if not one["ok"] for entry in report.ledger}
+    time.sleep(0.05)
+    assert set(place.devices()) - set(FOREIGN) <= kept
+    monkeypatch.setattr(_keeper, "_age", lambda _entry: 1000.0)
     report = place.remove()
     assert all(one["ok"] for one in report.workloads), report.workloads
     assert set(place.devices()) == set(FOREIGN)
@@ -289,13 +300,26 @@ def test_what_the_driver_is_still_at_is_ours_when_it_appears(place: Place, undis
 
 
 @pytest.mark.fault("C9")
-def test_what_the_driver_is_still_at_is_not_left_to_nobody(place: Place) -> None:
+def test_what_the_driver_is_still_at_is_not_left_to_nobody(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     _killed_while_the_driver_is_at_it(place)
-    report = place.host.absent(bind_timeout=2.0)
-    assert all(one["ok"] for one in report.workloads), report.workloads
     time.sleep(1)
-    assert set(place.devices()) == set(FOREIGN)
-    assert place.ledger() == []
+    _removed_at_last(place, monkeypatch)
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(4, 20))
+def test_slow_driver_leaves_nothing_to_nobody(place: Place, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is killed, a release follows at once, and the driver goes on."""
+    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0.4)
+    try:
+        assert in_child(place.make, step) == -signal.SIGKILL
+        report = place.remove()
+        time.sleep(0.6)
+        nothing_strange(place)
+        assert {one["reason"] for one in report.workloads} <= {None, "pending"}, report.workloads
+    finally:
+        place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0)
+    _removed_at_last(place, monkeypatch)
 
 
 def _settle(place: Place) -> None:

@@ -662,7 +662,7 @@ def test_what_never_came_is_forgotten_after_a_while(host: Host, monkeypatch: pyt
     assert actions(host.absent()) == [("removed", "gone")]
 
 
-# ------------------------------------------------------------------------------------------------ what breaks beneath us
+# ---------------------------------------------------------------------------------------------- what breaks beneath us
 
 
 @pytest.mark.fault("C13")
@@ -674,6 +674,15 @@ def test_boot_that_has_no_name_stops_everything(host: Host, monkeypatch: pytest.
     with pytest.raises(LedgerError, match="boot id of the host cannot be read"):
         host.run(wish(), state=state)
     assert (host.there(), (host.ledger / "ledger.json").read_bytes()) == ({uuid(1)}, before)
+
+
+@pytest.mark.fault("C13")
+def test_nothing_is_made_in_a_boot_that_has_no_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_inventory, "boot_id", lambda _root: None)
+    assert host.absent().workloads == []
+    with pytest.raises(LedgerError, match="nothing was made"):
+        host.run(wish())
+    assert host.there() == set()
 
 
 @pytest.mark.fault("C9")
@@ -755,7 +764,11 @@ def test_foreign_instance_that_is_held_is_not_free(host: Host) -> None:
 def test_foreign_instance_cannot_be_vouched_for_with_attributes(host: Host) -> None:
     host.make_by_hand(uuid(1))
     report = host.run(wish(attributes=[{"name": "first", "value": "7"}]))
-    assert (actions(report), report.ledger, host.writes(f"devices/{uuid(1)}/first")) == ([("refused", "conflict")], [], 0)
+    assert (actions(report), report.ledger, host.writes(f"devices/{uuid(1)}/first")) == (
+        [("refused", "conflict")],
+        [],
+        0,
+    )
 
 
 @pytest.mark.fault("C10")

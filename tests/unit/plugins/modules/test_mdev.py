@@ -38,6 +38,9 @@ Runner = t.Callable[..., Run]
 def run(host: t.Any, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> Runner:
     """Runs the module; names with an underscore are Ansible's own."""
     host.file(CREATE, b"")
+    boot_id = host.proc / "sys/kernel/random/boot_id"
+    boot_id.parent.mkdir(parents=True)
+    boot_id.write_text("b0075a1d-0000-4000-8000-000000000001\n")
 
     def start(**params: t.Any) -> Run:
         roots = {"sysfs_root": str(host.sys), "proc_root": str(host.proc), "ledger": str(tmp_path / "ledger")}
