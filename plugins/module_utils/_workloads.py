@@ -23,6 +23,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import Holde
 
 _VFIO = "/dev/vfio/"
 _CDEV = "/dev/vfio/devices/"
+_DELETED = " (deleted)"
 _CMDLINE_BYTES = 1 << 20
 _NAME_LENGTH = 256
 _DOMAIN_BYTES = 4 << 20
@@ -53,7 +54,8 @@ def _open_vfio(directory: str) -> t.Optional[t.List[str]]:
         except PermissionError:
             return None
         if target.startswith(_VFIO):
-            found.add(target)
+            # What the kernel says of an open node whose name is gone; the device is held all the same.
+            found.add(target[: -len(_DELETED)] if target.endswith(_DELETED) else target)
     return sorted(found)
 
 
@@ -64,8 +66,8 @@ def _process(proc_root: str, pid: int) -> t.Tuple[bytes, t.Optional[t.List[str]]
         cmdline = os.read(fd, _CMDLINE_BYTES)
     finally:
         os.close(fd)
-    # A kernel thread has no command line and opens nothing.
-    return cmdline, _open_vfio(os.path.join(directory, "fd")) if cmdline else []
+    # Also without a command line: any process can empty its own.
+    return cmdline, _open_vfio(os.path.join(directory, "fd"))
 
 
 def _domain_files(root: str) -> t.Tuple[t.List[str], bool]:
@@ -79,7 +81,7 @@ def _domain(path: str) -> t.Optional[_DomainFile]:
     # Whatever lies there instead of a file must not keep us waiting.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
-        data = file.read(_DOMAIN_BYTES + 1)
+        data: t.Optional[bytes] = file.read(_DOMAIN_BYTES + 1)
     try:
         return parse_domain(data) if data is not None and len(data) <= _DOMAIN_BYTES else None
     except (ValueError, ET.ParseError):

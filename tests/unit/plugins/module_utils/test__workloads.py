@@ -281,3 +281,12 @@ def test_domain_holds_what_it_names_once() -> None:
         "0000:3b:00.2": [by_off],
     }
     assert [workload["id"] for workload in found.workloads] == [VM], "one that does not run is nobody's workload"
+
+
+def test_process_without_command_line_can_hold_a_device(tree: t.Any) -> None:
+    """Whoever empties it, or removes the node below /dev after opening it, is seen all the same."""
+    tree.process(1, ["/sbin/init"])
+    tree.process(10, [], ["/dev/vfio/7 (deleted)"])
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        processes, complete = _workloads.processes(str(tree.proc), guard)
+    assert [holder["pid"] for holder in _workloads.match(DEVICES, processes, complete).of(UUID) or []] == [10]
