@@ -301,9 +301,22 @@ def test_old_instances_are_freed_after_their_workload_has_moved() -> None:
     assert freed(moved()) == {"hv1": [UUID.format(1), UUID.format(2)]}
 
 
+def holder(pid: int | None) -> dict[str, t.Any]:
+    """Of vm1: its process, or its libvirt domain that does not run."""
+    return {"pid": pid, "command": "qemu" if pid else "libvirt domain vm1", "workload": "vm1"}
+
+
+def test_domain_that_is_still_defined_at_the_source_has_moved_all_the_same() -> None:
+    """Removing the instance then says which domain names it."""
+    facts = moved()
+    snapshot(facts, "hv1")["devices"][1].update(in_use_by=[holder(None)])
+    assert freed(facts) == {"hv1": [UUID.format(1), UUID.format(2)]}
+
+
 STAYS: dict[str, Spoil] = {
     "nothing moved": lambda f: f.update(fleet()),
-    "one is still held": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=[{"pid": 1}]),
+    "one is still held": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=[holder(1)]),
+    "its VM runs nowhere": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[holder(None)]),
     "nobody knows who holds it": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=None),
     "the VM is only shut down": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[]),
     "nobody knows whether it runs": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=None),
