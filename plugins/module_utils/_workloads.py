@@ -83,7 +83,7 @@ def _domain(path: str) -> t.Optional[_DomainFile]:
     with os.fdopen(fd, "rb") as file:
         data: t.Optional[bytes] = file.read(_DOMAIN_BYTES + 1)
     try:
-        return parse_domain(data) if len(data) <= _DOMAIN_BYTES else None
+        return parse_domain(data) if data is not None and len(data) <= _DOMAIN_BYTES else None
     except (ValueError, ET.ParseError):
         return None
 
