@@ -21,6 +21,8 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.control import Fle
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet, start, stop
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import one_host, read, type_dir
 
+pytestmark = pytest.mark.thorough
+
 PACKAGE = cli.__name__.rpartition(".")[0]
 OWNER = f"""
 import sys, time

@@ -18,6 +18,8 @@ from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import CARD, HOST, card, one_host
 
+pytestmark = pytest.mark.thorough
+
 UUID = "aaaaaaaa-0000-4000-8000-000000000001"
 FRESH = "bbbbbbbb-0000-4000-8000-000000000001"
 TYPE = f"/sys/class/mdev_bus/{CARD}/mdev_supported_types/lab-A1"
