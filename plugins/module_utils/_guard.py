@@ -211,8 +211,13 @@ class _Child:
         return kind, value
 
     def abandon(self) -> None:
-        """Leave it behind: kill it if that helps, wait for nothing."""
+        """Leave it behind, and what it started: kill them if that helps, wait for nothing."""
         os.kill(self.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It did not come as far as to have a group of its own.
+            pass
         os.close(self._tasks)
         os.close(self._results)
 

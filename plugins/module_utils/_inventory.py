@@ -66,7 +66,9 @@ DETAILS = {
     "other_root": "Names of the hardware need sysfs at /sys, because libudev looks nowhere else.",
     "vendor_unknown": "The vendor, subsystem or driver could not be read, so it may not be compared with any other.",
     "holders": "Not every process and every file of a libvirt domain could be looked at, so a device without a known "
-    "holder may still be in use; run with become: true, and check the files with virt-xml-validate.",
+    "holder may still be in use; run with become: true.",
+    "domain_file": "This file of libvirt's domains could not be read, or made sense of, and may name any device; check "
+    "it with virt-xml-validate.",
 }
 
 
@@ -82,7 +84,7 @@ class Options(t.NamedTuple):
     host: str
     kernel: str
     page_size: int
-    libvirt_roots: t.Tuple[str, ...] = _workloads.LIBVIRT_ROOTS
+    libvirt_roots: t.Tuple[str, ...] = _workloads.libvirt_roots("/proc")
     """Directories with the files of libvirt's domains."""
 
 
@@ -354,7 +356,9 @@ def _holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.F
     users = _workloads.users(reader.options.proc_root, reader.options.libvirt_roots, reader.guard)
     if not users.complete:
         reader.note(_HOST, "holders")
-    return _workloads.match(keys, *users)
+    for path in users.unread:
+        reader.note(path, "domain_file")
+    return _workloads.match(keys, users.processes, users.complete, users.domains)
 
 
 def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) -> None:

@@ -11,10 +11,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found
-from ansible_collections.vfio.migration.plugins.module_utils._model import Device, Holder, LedgerEntry, Name
+from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    Device,
+    DeviceAttribute,
+    Holder,
+    LedgerEntry,
+    Name,
+)
 from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
 
-Action = t.Literal["created", "unchanged", "reused", "removed", "given_back", "rolled_back", "refused", "none"]
+Action = t.Literal[
+    "created", "replaced", "unchanged", "reused", "removed", "given_back", "rolled_back", "refused", "none"
+]
 
 
 class InstanceResult(t.TypedDict):
@@ -46,6 +54,8 @@ class Place(t.TypedDict):
     parent: t.Optional[Name]
     type: t.Optional[Name]
     owner: t.Optional[str]
+    attributes: t.Optional[t.List[DeviceAttribute]]
+    """Null where nobody can tell what was written to it."""
 
 
 class Report(t.NamedTuple):
@@ -72,27 +82,50 @@ class Job:
         self.directory = ""
         self.changes = False
         self.made = False
-        self.begun = False
-        """An earlier run had begun to make it, and its driver may still be at it."""
         self.leaving = False
-        """A killed run had begun to remove it."""
-        self.pending = False
-        """The driver has not answered yet, so it may still appear."""
+        """What is there, or is kept in mdevctl, is taken away before it is made."""
+        self.instead: t.Optional[LedgerEntry] = None
+        """What an earlier run took for it and does not fit any more; it is given back."""
 
-    def place(self, owner: t.Optional[str]) -> Place:
+    @property
+    def makes(self) -> bool:
+        return self.action in ("created", "replaced")
+
+    def place(self, entry: t.Optional[LedgerEntry]) -> Place:
+        """Where it stands, by what the ledger says of it."""
+        return self._place(owner(entry), None if entry is None or entry["reused"] else entry["attributes"])
+
+    def _place(self, whose: t.Optional[str], attributes: t.Optional[t.List[DeviceAttribute]]) -> Place:
         result = self.result(None)
-        return {"uuid": self.uuid, "parent": result["parent"], "type": result["type"], "owner": owner}
+        return {
+            "uuid": self.uuid,
+            "parent": result["parent"],
+            "type": result["type"],
+            "owner": whose,
+            "attributes": attributes,
+        }
 
-    def after(self, owner: t.Optional[str]) -> t.Optional[Place]:
-        """Where it stands in the end; ``owner`` is the order's."""
-        if self.action in ("created", "reused"):
-            return self.place(owner)
-        if self.action == "removed":
-            return None
-        if self.before is not None and self.action in ("unchanged", "given_back"):
-            kept = self.before["owner"] is not None and self.action == "unchanged"
-            return self.place(owner if kept else None)
-        return self.before
+    def places_before(self) -> t.Iterator[Place]:
+        if self.instead is not None:
+            yield _taken(self.instead, owner(self.instead))
+        if self.before is not None:
+            yield self.before
+
+    def places_after(self, whose: str) -> t.Iterator[Place]:
+        """Where it stands in the end; ``whose`` is the order's owner."""
+        if self.instead is not None:
+            failed = self.action in ("refused", "none")
+            yield _taken(self.instead, owner(self.instead) if failed else None)
+        if self.makes:
+            yield self._place(whose, self.wish.attributes)
+        elif self.action == "reused":
+            yield self._place(whose, None)
+        elif self.before is not None and self.action == "given_back":
+            yield self._place(None, None)
+        elif self.before is not None and self.action == "unchanged" and self.before["owner"] is not None:
+            yield self._place(whose, self.before["attributes"])
+        elif self.before is not None and self.action != "removed":
+            yield self.before
 
     def result(self, device: t.Optional[Device]) -> InstanceResult:
         return {
@@ -104,6 +137,25 @@ class Job:
             "holders": self.holders,
             "device": device,
         }
+
+
+def owner(entry: t.Optional[LedgerEntry]) -> t.Optional[str]:
+    """Plan and workload in one, for people."""
+    return "%s: %s" % (entry["plan"], entry["workload"]) if entry is not None else None
+
+
+def _taken(entry: LedgerEntry, whose: t.Optional[str]) -> Place:
+    return {
+        "uuid": entry["uuid"],
+        "parent": entry["parent"],
+        "type": entry["type"],
+        "owner": whose,
+        "attributes": None,
+    }
+
+
+Groups = t.Sequence[t.Tuple[t.Optional[str], t.Sequence[Wish]]]
+"""Wishes by workload. Those of no workload stand each for itself."""
 
 
 class Done(t.NamedTuple):

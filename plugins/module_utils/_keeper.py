@@ -8,7 +8,6 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import time
 import typing as t
@@ -19,8 +18,10 @@ from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
 from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Found, MdevError, Mdevs
 from ansible_collections.vfio.migration.plugins.module_utils._model import LedgerEntry
-from ansible_collections.vfio.migration.plugins.module_utils._order import Order, Wish
+from ansible_collections.vfio.migration.plugins.module_utils._order import Order
 from ansible_collections.vfio.migration.plugins.module_utils._workloads import Users
+
+_PAUSE = 0.02
 
 
 class Keeper:
@@ -34,8 +35,8 @@ class Keeper:
         self.check_mode = check_mode
         self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
         self._definitions: t.Optional[t.Dict[_mdevctl.Place, _mdevctl.Definition]] = None
-        self._defined: t.Dict[str, _mdevctl.Definition] = {}
         self._users: t.Optional[Users] = None
+        self._patience: t.Optional[float] = None
 
     @contextlib.contextmanager
     def told(self) -> t.Iterator[None]:
@@ -71,62 +72,51 @@ class Keeper:
             if not problem.holders or any(one["workload"] != workload for one in problem.holders):
                 raise
 
-    def may_appear(self, uuid: str) -> bool:
-        """Whether an earlier run may have left the driver at this one: announced in this boot, never finished, and not
-        long ago."""
-        entry = self.entry(uuid)
-        if entry is None or entry["state"] != "creating":
-            return False
-        options = self.mdevs.reader.options
-        return _age(entry) < options.deadline + self.mdevs.bind_timeout * (len(self.order.instances) + 1)
-
-    def pending(self, what: object, uuid: str) -> MdevError:
-        """Forgetting it now would leave it to nobody."""
-        entry = self.ledger.get(uuid)
-        since = entry["time"] if entry is not None else "?"
+    def busy(self, uuid: str) -> t.Optional[MdevError]:
+        """Why nothing can be said of an instance yet: a process is still at work on it, waiting for the driver."""
+        claim = self.mdevs.claims.of(uuid)
+        pid = claim.holder()
+        while pid is not None and self._has_patience():
+            self.guard.pause(_PAUSE)
+            pid = claim.holder()
+        if pid is None:
+            return None
         return MdevError(
             "pending",
-            "%s is not there, but the driver may still be making it since %s; it stays in the ledger, run again later"
-            % (what, since),
+            "instance %s: %s of this run, or of an earlier one, is still at work on it and waits for the driver, so it "
+            "is left as it is; run again later, and look at the kernel log of the host if that never ends"
+            % (uuid, "process %d" % pid if pid else "a process"),
         )
 
-    def defined(self) -> t.Dict[str, _mdevctl.Definition]:
-        """What mdevctl keeps, by UUID, and what this run has it keep. Raises ``MdevError``."""
-        self._all_defined()
-        return self._defined
+    def _has_patience(self) -> bool:
+        """As long as for a driver, but once for all instances."""
+        if self._patience is None:
+            self._patience = time.monotonic() + self.mdevs.bind_timeout
+        return not self.check_mode and self.guard.time_left > 0 and time.monotonic() < self._patience
 
-    def _all_defined(self) -> t.Dict[_mdevctl.Place, _mdevctl.Definition]:
-        """What mdevctl keeps, asked once and only where something is, or is to be, kept. Raises ``MdevError``."""
+    def definitions(self) -> t.Dict[_mdevctl.Place, _mdevctl.Definition]:
+        """What mdevctl keeps, asked once and only where something is, or is to be, kept, and what this run has it keep.
+        Raises ``MdevError``."""
         if self._definitions is None:
             try:
                 self._definitions = _mdevctl.definitions(self.guard)
             except _mdevctl.MdevctlError as exc:
                 raise MdevError("mdevctl", str(exc)) from None
-            self._defined = {uuid: definition for (_parent, uuid), definition in self._definitions.items()}
         return self._definitions
 
     def look(self, job: Job) -> t.Optional[LedgerEntry]:
         """What there is of a job's instance, and what the ledger says of it. Raises ``MdevError``."""
-        if self.order.persist:
-            self._check_kept(job.wish)
+        # First, because what comes of it is there, or is not, only when that is done.
+        busy = self.busy(job.uuid)
         entry = self.entry(job.uuid)
         job.found = self.mdevs.find(job.uuid)
-        job.before = job.place(owner(entry)) if job.found is not None else None
+        job.before = job.place(entry) if job.found is not None else None
+        if busy is not None and job.found is not None:
+            # A removal waits for whoever holds it, and that is the better news.
+            self.mdevs.check_free(job.found, self.users())
+        if busy is not None:
+            raise busy
         return entry
-
-    def _check_kept(self, wish: Wish) -> None:
-        """A definition that is there already has to bring back what is wanted."""
-        definition = self._all_defined().get((str(wish.parent), wish.uuid))
-        wanted = _mdevctl.wanted(str(wish.parent), str(wish.type), wish.attributes)
-        if definition is None or definition.type != wanted.type or definition == wanted:
-            return
-        if definition.start != wanted.start:
-            how = "with start: %s, so it would not come back by itself" % definition.start
-        else:
-            how = "with other attributes: %s" % (_words(definition.attributes) or "none")
-        raise MdevError(
-            "defined_differently", "%s: mdevctl has it defined %s; undefine it there and run again" % (wish, how)
-        )
 
     def take_away(self, found: Found) -> None:
         """Announce, remove, forget. Raises ``MdevError``."""
@@ -162,31 +152,17 @@ class Keeper:
         if not self._keeps_ours(entry):
             return
         try:
-            _mdevctl.undefine(self.guard, entry["uuid"], entry["parent"])
+            _mdevctl.undefine(self.guard, entry["uuid"], entry["parent"], self.mdevs.claims.of(entry["uuid"]))
         except _mdevctl.MdevctlError as exc:
             self._definitions = None
             raise MdevError("mdevctl", "instance %s is still defined: %s" % (entry["uuid"], exc)) from None
-        self._all_defined().pop((entry["parent"], entry["uuid"]), None)
-        self._defined.pop(entry["uuid"], None)
+        self.definitions().pop((entry["parent"], entry["uuid"]), None)
 
     def _keeps_ours(self, entry: LedgerEntry) -> bool:
-        definition = self._all_defined().get((entry["parent"], entry["uuid"]))
+        definition = self.definitions().get((entry["parent"], entry["uuid"]))
         return definition is not None and definition.type == entry["type"]
-
-
-def _words(attributes: t.Iterable[t.Tuple[str, str]]) -> str:
-    return ", ".join("%s=%s" % pair for pair in attributes)
-
-
-def _age(entry: LedgerEntry) -> float:
-    """Seconds since it was announced. A clock that was set back in between says nothing."""
-    return abs(time.time() - calendar.timegm(time.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ")))
 
 
 def is_entry(found: Found, entry: LedgerEntry) -> bool:
     """A type that the kernel does not tell (its driver hangs) is no reason to call it another instance."""
     return (found.parent, found.type or entry["type"]) == (entry["parent"], entry["type"])
-
-
-def owner(entry: t.Optional[LedgerEntry]) -> t.Optional[str]:
-    return "%s: %s" % (entry["plan"], entry["workload"]) if entry is not None else None

@@ -19,12 +19,20 @@ import re
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import SCHEMA_VERSION, LedgerEntry, name_error
+from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    SCHEMA_VERSION,
+    DeviceAttribute,
+    LedgerEntry,
+    name_error,
+)
+from ansible_collections.vfio.migration.plugins.module_utils._order import attribute_error
 
 FILE = "ledger.json"
 LOCK = "lock"
 _LOCK_PAUSE = 0.05
 _KEYS = frozenset(LedgerEntry.__annotations__)
+_NEWER = frozenset(("wished", "attributes"))
+"""Keys that the first ledgers did not have."""
 _STATES = ("creating", "created", "removing")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\dZ\Z", re.ASCII)
@@ -39,7 +47,7 @@ class LedgerFile:
 
     def __init__(self, folder: str, wait: float = 5.0) -> None:
         """``wait``: seconds for another process to let go of it."""
-        self._folder = folder
+        self.folder = folder
         self._path = os.path.join(folder, FILE)
         self._wait = wait
         self._lock = -1
@@ -47,12 +55,12 @@ class LedgerFile:
 
     def __enter__(self) -> LedgerFile:
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            self._lock = os.open(os.path.join(self._folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._lock = os.open(os.path.join(self.folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise LedgerError(
                 "the ledger in %s cannot be opened: %s; run with become: true, or name another folder in the option "
-                "ledger" % (self._folder, exc.strerror)
+                "ledger" % (self.folder, exc.strerror)
             ) from None
         try:
             self._take_lock()
@@ -75,7 +83,7 @@ class LedgerFile:
                 if time.monotonic() >= end:
                     raise LedgerError(
                         "the ledger in %s is in use by process %s; another controller is preparing or releasing this "
-                        "host, wait for it and run again" % (self._folder, self._holder())
+                        "host, wait for it and run again" % (self.folder, self._holder())
                     ) from None
                 time.sleep(_LOCK_PAUSE)
         os.ftruncate(self._lock, 0)
@@ -107,6 +115,10 @@ class LedgerFile:
     def get(self, uuid: str) -> t.Optional[LedgerEntry]:
         return self._entries.get(uuid)
 
+    def taken_for(self, uuid: str) -> t.Optional[LedgerEntry]:
+        """The free instance that was taken where this UUID was asked for."""
+        return next((entry for entry in self.entries if entry["reused"] and entry["wished"] == uuid), None)
+
     def update(self, entries: t.Sequence[LedgerEntry] = (), forget: t.Sequence[str] = ()) -> None:
         """Forget some, then add or replace others, all in one step; on disk when this returns."""
         kept = {uuid: entry for uuid, entry in self._entries.items() if uuid not in forget}
@@ -130,7 +142,7 @@ class LedgerFile:
                 file.flush()
                 os.fsync(fd)
             os.replace(draft, self._path)
-            _sync_folder(self._folder)
+            _sync_folder(self.folder)
         except OSError as exc:
             raise LedgerError("the ledger %s cannot be written: %s" % (self._path, exc.strerror)) from None
         self._entries = entries
@@ -158,7 +170,7 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
         found = json.loads(data.decode("utf-8"))
         if found["schema_version"] != SCHEMA_VERSION:
             raise ValueError("it is of version %r, not %d" % (found["schema_version"], SCHEMA_VERSION))
-        entries: t.List[LedgerEntry] = found["entries"]
+        entries = [_completed(entry) for entry in found["entries"]]
         for entry in entries:
             _check(entry)
     except (ValueError, KeyError, TypeError) as exc:
@@ -166,21 +178,41 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
             "the ledger %s is damaged: %s; put it right, or move it away after removing by hand what it names"
             % (path, exc)
         ) from None
-    return entries
+    return t.cast("t.List[LedgerEntry]", entries)
+
+
+def _completed(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """An entry as it is written today."""
+    if _KEYS - set(entry) != _NEWER:
+        return dict(entry)
+    return dict({"wished": entry["uuid"], "attributes": [] if entry["reused"] else None}, **entry)
 
 
 def _check(entry: t.Mapping[str, t.Any]) -> None:
     """Its names become paths and what is written to the kernel. Raises ``ValueError``."""
     if set(entry) != _KEYS:
         raise ValueError("an entry has the keys %s" % ", ".join(sorted(entry)))
-    texts = ("uuid", "parent", "type", "plan", "workload", "state", "time")
+    texts = ("uuid", "wished", "parent", "type", "plan", "workload", "state", "time")
     wrong = [key for key in texts if not isinstance(entry[key], str)]
     wrong += [key for key in ("persist", "reused") if not isinstance(entry[key], bool)]
     wrong += ["boot_id"] if not isinstance(entry["boot_id"], (str, type(None))) else []
     if not wrong:
-        wrong += ["uuid"] if not _UUID.match(entry["uuid"]) else []
+        wrong += [key for key in ("uuid", "wished") if not _UUID.match(entry[key])]
         wrong += [key for key in ("parent", "type") if name_error(entry[key])]
         wrong += ["state"] if entry["state"] not in _STATES else []
         wrong += ["time"] if not _TIME.match(entry["time"]) else []
+        wrong += ["attributes"] if not _are_attributes(entry["attributes"]) else []
     for key in wrong:
         raise ValueError("an entry has %r as its %s" % (entry[key], key))
+
+
+def _are_attributes(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and set(one) == {"name", "value"}
+        and all(isinstance(text, str) for text in one.values())
+        and attribute_error(t.cast(DeviceAttribute, one)) is None
+        for one in value
+    )

@@ -15,6 +15,7 @@ import json
 import subprocess
 import typing as t
 
+from ansible_collections.vfio.migration.plugins.module_utils._claims import Claim
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
 from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute
 
@@ -58,8 +59,9 @@ def _mdevctl(arguments: t.List[str], text: str) -> t.Tuple[int, str, str]:
 HANDLERS: t.Dict[str, Handler] = {"mdevctl": _mdevctl}
 
 
-def _run(guard: Guard, arguments: t.List[str], text: str = "") -> str:
-    outcome = guard.run([Op("mdevctl", "mdevctl", (arguments, text), PATIENCE)])[0]
+def _run(guard: Guard, arguments: t.List[str], text: str = "", claim: t.Optional[Claim] = None) -> str:
+    op = Op("mdevctl", "mdevctl", (arguments, text), PATIENCE)
+    outcome = guard.run([claim.wrap(op) if claim else op])[0]
     if outcome.errno_name == "ENOENT":
         raise NoMdevctlError("mdevctl is not installed; the role vfio.migration.bootstrap installs it")
     if outcome.state != "done":
@@ -90,35 +92,32 @@ def _definition(parent: str, device: t.Mapping[str, t.Any]) -> Definition:
     return Definition(parent, device["mdev_type"], device.get("start", "manual"), pairs)
 
 
-def wanted(parent: str, type_id: str, attributes: t.Sequence[DeviceAttribute]) -> Definition:
+def wanted(parent: str, type_id: str, attributes: t.Iterable[DeviceAttribute]) -> Definition:
     """A definition that starts by itself, with its attributes in their order."""
     return Definition(parent, type_id, "auto", tuple((one["name"], one["value"]) for one in attributes))
 
 
-def define(guard: Guard, uuid: str, parent: str, type_id: str, attributes: t.Sequence[DeviceAttribute]) -> None:
-    """Define an instance that starts by itself, with its attributes in their order. Raises ``MdevctlError``."""
+def define(guard: Guard, uuid: str, definition: Definition, claim: Claim) -> None:
+    """Define an instance, with its attributes in their order. Raises ``MdevctlError``."""
     # A file carries all attributes at once; by options it would take a call for each.
-    definition = {
-        "mdev_type": type_id,
-        "start": "auto",
-        "attrs": [{attribute["name"]: attribute["value"]} for attribute in attributes],
+    text = {
+        "mdev_type": definition.type,
+        "start": definition.start,
+        "attrs": [{name: value} for name, value in definition.attributes],
     }
+    words = ["define", "--uuid", uuid, "--parent", definition.parent, "--jsonfile", "/dev/stdin"]
     try:
-        _run(
-            guard,
-            ["define", "--uuid", uuid, "--parent", parent, "--jsonfile", "/dev/stdin"],
-            json.dumps(definition),
-        )
+        _run(guard, words, json.dumps(text), claim)
     except MdevctlError:
         # It may fail, or be given up on, after it was written; what counts is what is kept.
-        if _kept(guard, (parent, uuid)) != [wanted(parent, type_id, attributes)]:
+        if _kept(guard, (definition.parent, uuid)) != [definition]:
             raise
 
 
-def undefine(guard: Guard, uuid: str, parent: str) -> None:
+def undefine(guard: Guard, uuid: str, parent: str, claim: Claim) -> None:
     """Forget the definition of an instance; the instance itself is not touched. Raises ``MdevctlError``."""
     try:
-        _run(guard, ["undefine", "--uuid", uuid, "--parent", parent])
+        _run(guard, ["undefine", "--uuid", uuid, "--parent", parent], "", claim)
     except MdevctlError:
         if _kept(guard, (parent, uuid)) != []:
             raise

@@ -24,6 +24,7 @@ from ansible_collections.vfio.migration.plugins.module_utils import (
     _udev,
     _workloads,
 )
+from ansible_collections.vfio.migration.plugins.module_utils._claims import Claims
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name
 from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
@@ -64,10 +65,11 @@ class Mdevs:
     """All that is done to the instances of one host. ``bind_timeout``: seconds that a driver has to make an instance,
     to bind it, or to register its parent."""
 
-    def __init__(self, reader: _inventory.Reader, bind_timeout: float) -> None:
+    def __init__(self, reader: _inventory.Reader, bind_timeout: float, claims: Claims) -> None:
         self.reader = reader
         self.sysfs = reader.sysfs
         self.bind_timeout = bind_timeout
+        self.claims = claims
         self._waited_for: t.Set[str] = set()
         self._directories: t.Dict[t.Tuple[str, str], str] = {}
         self._free: t.Dict[str, t.List[Found]] = {}
@@ -177,24 +179,24 @@ class Mdevs:
             complete = complete and (cdev.state == "done" or cdev.errno in _sysfs.VANISHED)
             number = int(name) if name.isdigit() else None
             keys.append(_workloads.DeviceKey(instance.uuid, number, list(cdev.value or ())))
-        found = _workloads.match(keys, *(users or self.users()))
+        users = users or self.users()
+        found = _workloads.match(keys, users.processes, users.complete, users.domains)
         return found.holders, complete and not found.unsure
 
     # ------------------------------------------------------------------------------------------------- creating
 
-    def create(self, wish: Wish, directory: str, begun: bool) -> Found:
-        """Make an instance that is not there yet. ``begun``: a killed run may have left the driver at it. Raises
-        ``MdevError``; whether it exists all the same has to be looked at then, except for ``conflict``: that one is
-        somebody else's."""
+    def create(self, wish: Wish, directory: str) -> Found:
+        """Make an instance that is not there yet. Raises ``MdevError``; whether it exists all the same has to be looked
+        at then, except for ``conflict``: that one is somebody else's."""
         group = posixpath.dirname(posixpath.dirname(directory))
         # Some drivers read the last character as a line's end, as echo writes it.
-        outcome = self.sysfs.write_once(
-            group, directory + "/create", wish.uuid.encode("ascii") + b"\n", self.bind_timeout
-        )
+        data = wish.uuid.encode("ascii") + b"\n"
+        claim = self.claims.of(wish.uuid)
+        outcome = self.sysfs.write_once(group, directory + "/create", data, claim, self.bind_timeout)
         if outcome.errno_name == "EEXIST":
-            self.await_any([wish.uuid])
+            self._await(wish.uuid)
         found = self.find(wish.uuid)
-        if outcome.errno_name == "EEXIST" and found is not None and not begun:
+        if outcome.errno_name == "EEXIST" and found is not None:
             raise MdevError("conflict", "%s: somebody else made %s at the same moment; run again" % (wish, found))
         if found is None:
             raise self._not_created(wish, directory, outcome)
@@ -228,12 +230,12 @@ class Mdevs:
             % (wish, outcome.errno_name),
         )
 
-    def await_any(self, uuids: t.Sequence[str]) -> None:
-        """Give the driver time to show instances that it may be at work on."""
-        links = [("host", "bus/mdev/devices/" + uuid) for uuid in uuids]
+    def _await(self, uuid: str) -> None:
+        """Give the driver time to show an instance that it is at work on."""
+        link = ("host", "bus/mdev/devices/" + uuid)
 
         def there() -> bool:
-            return all(outcome.state == "done" for outcome in self.sysfs.links(links))
+            return self.sysfs.links([link])[0].state == "done"
 
         _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
 
@@ -265,9 +267,10 @@ class Mdevs:
 
     def configure(self, found: Found, wish: Wish) -> None:
         """Write the attributes, each with one write, in their order. Raises ``MdevError``."""
+        claim = self.claims.of(found.uuid)
         for attribute in wish.attributes:
             data = attribute["value"].encode("utf-8")
-            outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data)
+            outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data, claim)
             if outcome.state == "done" and outcome.value == len(data):
                 continue
             raise MdevError(
@@ -298,6 +301,7 @@ class Mdevs:
 
     def check_free(self, found: Found, users: t.Optional[_workloads.Users] = None) -> None:
         """Raises ``MdevError`` when somebody holds it (now, or among ``users``), or when nobody can tell."""
+        users = users or self.users()
         held, complete = self.holders([found], users)
         by = held.get(found.uuid, [])
         if by:
@@ -306,11 +310,7 @@ class Mdevs:
         if silent.state in ("hung", "deadline"):
             raise _unreadable(str(found), silent)
         if not complete:
-            raise MdevError(
-                "holders",
-                "%s may be in use: not every process and every file of a libvirt domain could be looked at; run with "
-                "become: true, and check the files with virt-xml-validate" % found,
-            )
+            raise MdevError("holders", "%s may be in use: %s" % (found, _overlooked(users)))
 
     def remove(self, found: Found) -> None:
         """Take an instance away. The kernel blocks, beyond recovery, on the removal of a device in use, so each write
@@ -320,7 +320,9 @@ class Mdevs:
             if attempt:
                 self.reader.guard.pause(_REMOVE_PAUSE)
             self.check_free(found)
-            outcome = self.sysfs.write_once(found.group, found.path + "/remove", b"1\n", self.bind_timeout)
+            outcome = self.sysfs.write_once(
+                found.group, found.path + "/remove", b"1\n", self.claims.of(found.uuid), self.bind_timeout
+            )
             if self.find(found.uuid) is None:
                 return
             # EAGAIN: still being created, or being removed.
@@ -341,6 +343,14 @@ def _held_by(holders: t.Sequence[Holder]) -> str:
     ]
     advice = "end that first" if any(one["pid"] is not None for one in holders) else "take it out of there first"
     return "%s; %s" % (", ".join(names), advice)
+
+
+def _overlooked(users: _workloads.Users) -> str:
+    """Why a holder may not have been seen, and what to do."""
+    if users.unread:
+        what = "%s, which names libvirt's domains, could not be read, or made sense of" % ", ".join(users.unread)
+        return what + "; run with become: true, and check it with virt-xml-validate"
+    return "not every process and every node that leads to it could be looked at; run with become: true"
 
 
 def no_room(wish: Wish) -> MdevError:

@@ -415,6 +415,10 @@ class LedgerEntry(t.TypedDict):
     persist: bool
     reused: bool
     """True for a free instance that was found and taken; it is given back, never removed."""
+    wished: Name
+    """The UUID that was asked for: its own, except where a free instance was taken instead."""
+    attributes: t.Optional[t.List[DeviceAttribute]]
+    """What is, or was, written to it, in this order; null where an older ledger does not say."""
     boot_id: t.Optional[str]
     time: Timestamp
 

@@ -19,6 +19,7 @@ import os
 import posixpath
 import typing as t
 
+from ansible_collections.vfio.migration.plugins.module_utils._claims import Claim
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute
 
@@ -113,10 +114,11 @@ class Sysfs:
         """Write each value with a single write(2); the count that the kernel returned."""
         return self._retry("write", [(group, (self._root + "/" + path, data)) for group, path, data in items])
 
-    def write_once(self, group: str, path: str, data: bytes, patience: float = 0.0) -> Outcome:
+    def write_once(self, group: str, path: str, data: bytes, claim: Claim, patience: float = 0.0) -> Outcome:
         """One write(2), whatever the answer: creating and removing must be looked into before they are tried again.
         ``patience``: seconds it may take where that is more than for a read."""
-        return self.guard.run([Op(group, "write", (self._root + "/" + path, data), patience)])[0]
+        op = Op(group, "write", (self._root + "/" + path, data), patience)
+        return self.guard.run([claim.wrap(op)])[0]
 
     def _retry(self, handler: str, items: t.Sequence[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> t.List[Outcome]:
         ops = [Op(group, handler, args) for group, args in items]

@@ -29,7 +29,7 @@ _NAME_LENGTH = 256
 _DOMAIN_BYTES = 4 << 20
 _MOST_DOMAINS = 10000
 
-LIBVIRT_ROOTS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
+_LIBVIRT_ROOTS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
 """Where libvirt's QEMU driver keeps the domains that are defined, and the state of those that run."""
 
 _DomainFile = t.Tuple[str, str, t.List[str]]
@@ -140,11 +140,12 @@ class Domain(t.NamedTuple):
 
 
 class Users(t.NamedTuple):
-    """All that may hold a device. ``complete``: nothing was hidden from us."""
+    """All that may hold a device. ``complete``: nothing was hidden from us; ``unread``: files of domains that were."""
 
     processes: t.List[Process]
     complete: bool
-    domains: t.List[Domain]
+    domains: t.Sequence[Domain] = ()
+    unread: t.Sequence[str] = ()
 
 
 class Found(t.NamedTuple):
@@ -169,29 +170,37 @@ class DeviceKey(t.NamedTuple):
     sure: bool = True
 
 
-def users(proc_root: str, libvirt_roots: t.Sequence[str], guard: Guard) -> Users:
+def libvirt_roots(proc_root: str) -> t.Tuple[str, ...]:
+    """In a container that has the host's /proc elsewhere, libvirt's files are those that the host's first process
+    sees."""
+    proc_root = proc_root.rstrip("/")
+    host = "" if proc_root == "/proc" else proc_root + "/1/root"
+    return tuple(host + root for root in _LIBVIRT_ROOTS)
+
+
+def users(proc_root: str, roots: t.Sequence[str], guard: Guard) -> Users:
     """All processes and libvirt domains."""
-    running, saw_all = processes(proc_root, guard)
-    defined, read_all = domains(libvirt_roots, guard)
-    return Users(running, saw_all and read_all, defined)
+    running, complete = processes(proc_root, guard)
+    defined, unread = domains(roots, guard)
+    return Users(running, complete and not unread, defined, unread)
 
 
-def domains(roots: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Domain], bool]:
-    """All domains of libvirt, and whether none of its files stayed unread. No libvirt, no domains."""
+def domains(roots: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Domain], t.List[str]]:
+    """All domains of libvirt, and its files and folders that could not be read. No libvirt, no domains."""
     found: t.List[Domain] = []
-    complete = True
+    unread: t.List[str] = []
     for root, listing in zip(roots, guard.run([Op(root, "domain_files", (root,)) for root in roots])):
         if listing.state != "done":
-            complete = complete and _absent(listing)
+            unread += [] if _absent(listing) else [root]
             continue
         paths, all_listed = listing.value
-        complete = complete and all_listed
-        for outcome in guard.run([Op(root, "domain", (path,)) for path in paths]):
+        unread += [] if all_listed else [root]
+        for path, outcome in zip(paths, guard.run([Op(root, "domain", (path,)) for path in paths])):
             if outcome.state == "done" and outcome.value is not None:
                 found.append(Domain(*outcome.value))
-            else:
-                complete = complete and _absent(outcome)
-    return found, complete
+            elif not _absent(outcome):
+                unread.append(path)
+    return found, unread
 
 
 def _absent(outcome: Outcome) -> bool:

@@ -49,6 +49,7 @@ MAY_OPEN: dict[str, set[str] | None] = {
     "_host": {"options"},  # is the given root a directory at all?
     "_inventory": {"boot_id"},
     "_ledger": {"__enter__", "read", "_save", "_sync_folder"},
+    "_claims": {"holder", "_lock"},
 }
 
 OPENERS = {

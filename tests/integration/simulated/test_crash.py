@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import time
 import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _guard, _keeper
+from ansible_collections.vfio.migration.plugins.module_utils import _guard
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Report
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.test_instances import (
@@ -34,7 +35,7 @@ from ansible_collections.vfio.migration.tests.integration.simulated.test_instanc
 
 pytestmark = pytest.mark.thorough
 
-MAKING, REMOVING = 40, 33
+MAKING, REMOVING, HUNG = 40, 33, 18
 """How many places there are to die in; a test counts them."""
 
 FOREIGN = {f"ffffffff-0000-4000-8000-{number:012d}": (CARD, OTHER)[number % 2] for number in range(24)}
@@ -85,11 +86,11 @@ class Place(t.NamedTuple):
     host: Host
     defined: pathlib.Path
 
-    def make(self) -> Report:
-        return self.host.run(*WISHES, persist=True)
+    def make(self, **params: t.Any) -> Report:
+        return self.host.run(*WISHES, persist=True, **params)
 
-    def remove(self) -> Report:
-        return self.host.absent(bind_timeout=0.1)
+    def remove(self, **params: t.Any) -> Report:
+        return self.host.absent(**params)
 
     def devices(self) -> dict[str, tuple[str, str]]:
         """All instances: their parent, and what their attribute says."""
@@ -130,6 +131,9 @@ def place(running: Fleet, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatc
         found.host.remove_by_hand(name)
 
 
+TRACES = ("write", "claimed", "mdevctl")
+
+
 class Fate:
     """Counts the places to die in, and dies in one of them."""
 
@@ -152,7 +156,7 @@ class Fate:
             self.meet()
 
         def guarded(guard: _guard.Guard, ops: t.Sequence[_guard.Op]) -> list[_guard.Outcome]:
-            leaves_traces = any(op.handler in ("write", "mdevctl") for op in ops)
+            leaves_traces = any(op.handler in TRACES for op in ops)
             if leaves_traces:
                 self.meet()
             outcomes = run(guard, ops)
@@ -162,7 +166,7 @@ class Fate:
 
         def sent(child: _guard._Child, calls: list[tuple[str, tuple[t.Any, ...]]]) -> None:
             send(child, calls)
-            if any(handler in ("write", "mdevctl") for handler, _arguments in calls):
+            if any(handler in TRACES for handler, _arguments in calls):
                 self.meet()
 
         os.replace = replace  # type: ignore[assignment]
@@ -233,24 +237,19 @@ def test_making_is_finished_by_the_next_run(place: Place, undisturbed: t.Any, st
 
 @pytest.mark.fault("C9")
 @pytest.mark.parametrize("step", range(MAKING))
-def test_making_is_cleaned_up_by_a_release(place: Place, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_is_cleaned_up_by_a_release(place: Place, step: int) -> None:
     assert in_child(place.make, step) == -signal.SIGKILL
     nothing_strange(place)
-    _removed_at_last(place, monkeypatch)
+    _removed(place)
 
 
-def _removed_at_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may still come keeps its name in the ledger; some time later nothing can come any more."""
-    report = place.remove()
-    assert {one["reason"] for one in report.workloads} <= {None, "pending"}, report.workloads
-    kept = {entry["uuid"] for one in report.workloads if not one["ok"] for entry in report.ledger}
-    time.sleep(0.05)
-    assert set(place.devices()) - set(FOREIGN) <= kept
-    monkeypatch.setattr(_keeper, "_age", lambda _entry: 1000.0)
+def _removed(place: Place) -> None:
+    """Nothing of ours is left, and nothing comes any more."""
     report = place.remove()
     assert all(one["ok"] for one in report.workloads), report.workloads
     assert set(place.devices()) == set(FOREIGN)
     assert place.state()[1:] == ([], [])
+    time.sleep(0.05)
     nothing_strange(place)
 
 
@@ -279,47 +278,116 @@ def test_what_was_being_removed_can_be_made_again(place: Place, undisturbed: t.A
     nothing_strange(place)
 
 
-def _killed_while_the_driver_is_at_it(place: Place) -> None:
-    """The run dies when its first write to ``create`` was handed over; the driver goes on for a while."""
-    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0.8)
-    try:
-        assert in_child(place.make, 6) == -signal.SIGKILL
-        time.sleep(0.1)
-        assert set(place.devices()) == set(FOREIGN)
-        assert {entry["state"] for entry in place.ledger()} == {"creating"}
-    finally:
-        place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0)
+@pytest.fixture
+def slow(place: Place) -> t.Iterator[None]:
+    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0.4)
+    yield
+    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0)
 
 
 @pytest.mark.fault("C9")
-def test_what_the_driver_is_still_at_is_ours_when_it_appears(place: Place, undisturbed: t.Any) -> None:
-    _killed_while_the_driver_is_at_it(place)
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("step", range(4, 20))
+def test_what_a_slow_driver_is_still_at_is_ours_when_it_comes(place: Place, undisturbed: t.Any, step: int) -> None:
+    assert in_child(place.make, step) == -signal.SIGKILL
     report = place.make()
     assert all(one["ok"] for one in report.workloads), report.workloads
     assert place.state() == undisturbed
 
 
 @pytest.mark.fault("C9")
-def test_what_the_driver_is_still_at_is_not_left_to_nobody(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    _killed_while_the_driver_is_at_it(place)
-    time.sleep(1)
-    _removed_at_last(place, monkeypatch)
-
-
-@pytest.mark.fault("C9")
+@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("step", range(4, 20))
-def test_slow_driver_leaves_nothing_to_nobody(place: Place, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_slow_driver_is_still_at_is_not_left_to_nobody(place: Place, step: int) -> None:
     """The run is killed, a release follows at once, and the driver goes on."""
-    place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0.4)
-    try:
-        assert in_child(place.make, step) == -signal.SIGKILL
-        report = place.remove()
-        time.sleep(0.6)
-        nothing_strange(place)
+    assert in_child(place.make, step) == -signal.SIGKILL
+    report = place.remove(bind_timeout=0.1)
+    time.sleep(0.6)
+    nothing_strange(place)
+    assert {one["reason"] for one in report.workloads} <= {None, "pending"}, report.workloads
+    _removed(place)
+
+
+class Hung:
+    """The first write to ``create`` hangs until the driver wakes up."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        place.host.read_timeout = 0.3
+        place.host.fault(f"parents/{CARD}/types/{ONE}/create", kind="hang", op="write", times=1)
+
+    def make(self) -> Report:
+        return self.place.make(bind_timeout=0.3)
+
+    def waking(self) -> None:
+        """Whoever was stuck comes to an end."""
+        self.place.host.clear()
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def hung(place: Place) -> t.Iterator[Hung]:
+    found = Hung(place)
+    yield found
+    found.waking()
+
+
+@pytest.mark.fault("C9", "P6")
+def test_the_places_to_die_in_while_a_create_hangs_are_counted(hung: Hung) -> None:
+    assert in_child(hung.make, None) == HUNG
+
+
+@pytest.mark.fault("C9", "P6")
+@pytest.mark.parametrize("step", range(HUNG))
+def test_what_hangs_in_the_driver_is_finished_by_a_later_run(
+    place: Place, undisturbed: t.Any, hung: Hung, step: int
+) -> None:
+    """Neither the time that has gone by nor the death of the module makes a run forget what may still come."""
+    assert in_child(hung.make, step) == -signal.SIGKILL
+    report = hung.make()
+    assert {one["reason"] for one in report.workloads} <= {None, "pending", "hung"}, report.workloads
+    hung.waking()
+    nothing_strange(place)
+    report = place.make()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert place.state() == undisturbed
+    nothing_strange(place)
+
+
+@pytest.mark.fault("C9", "P6")
+@pytest.mark.parametrize("step", range(HUNG))
+def test_what_hangs_in_the_driver_is_not_left_to_nobody_by_a_release(place: Place, hung: Hung, step: int) -> None:
+    assert in_child(hung.make, step) == -signal.SIGKILL
+    for _again in range(2):
+        report = place.remove(bind_timeout=0.1)
         assert {one["reason"] for one in report.workloads} <= {None, "pending"}, report.workloads
-    finally:
-        place.host.fleet.client("set_delays", host="h1", parent=CARD, create=0)
-    _removed_at_last(place, monkeypatch)
+        kept = {item["uuid"] for one in report.workloads if not one["ok"] for item in one["instances"]}
+        assert kept <= {entry["uuid"] for entry in report.ledger}
+    hung.waking()
+    nothing_strange(place)
+    _removed(place)
+
+
+@pytest.mark.fault("C9", "P6")
+def test_who_is_still_at_work_is_named_and_known_for_as_long_as_it_takes(
+    place: Place, hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a day later: only the end of that process is the end of it."""
+    sent = 6
+    assert in_child(hung.make, sent) == -signal.SIGKILL
+    time.sleep(0.1)
+    assert set(place.devices()) == set(FOREIGN)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    report = place.remove(bind_timeout=0.1)
+    said = report.workloads[0]["msg"] or ""
+    found = re.search(r"process (\d+) of this run, or of an earlier one, is still at work on it", said)
+    assert found is not None, said
+    assert (report.workloads[0]["reason"], pathlib.Path("/proc", found[1]).exists()) == ("pending", True)
+    assert uuid(1) in {entry["uuid"] for entry in report.ledger}
+    planned = place.host.run(*WISHES, persist=True, check_mode=True)
+    assert [one["reason"] for one in planned.workloads] == ["pending", None]
+    hung.waking()
+    _removed(place)
 
 
 def _settle(place: Place) -> None:

@@ -31,6 +31,7 @@ for number in range(20):
         ledger.put({
             "uuid": uuid, "parent": "p", "type": "t", "plan": "p", "workload": "w", "state": "created",
             "persist": False, "reused": False, "boot_id": None, "time": "2026-11-22T19:04:14Z",
+            "wished": uuid, "attributes": [],
         })
 """
 
@@ -50,6 +51,8 @@ def entry(name: str, **changes: t.Any) -> LedgerEntry:
         "state": "creating",
         "persist": False,
         "reused": False,
+        "wished": uuid(name),
+        "attributes": [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}],
         "boot_id": None,
         "time": "2026-11-22T19:04:14Z",
     }
@@ -121,7 +124,57 @@ DAMAGED = [
     (dump([entry("a", reused=1)]).encode(), "has 1 as its reused"),
     (dump([entry("a", boot_id=1)]).encode(), "has 1 as its boot_id"),
     (dump([entry("a", time="x")]).encode(), "has 'x' as its time"),
+    (dump([entry("a", wished="x")]).encode(), "has 'x' as its wished"),
+    (dump([entry("a", attributes="x")]).encode(), "has 'x' as its attributes"),
+    (dump([entry("a", attributes=[{"name": "a"}])]).encode(), "as its attributes"),
+    (dump([entry("a", attributes=[{"name": "../a", "value": "1"}])]).encode(), "as its attributes"),
+    (dump([entry("a", attributes=[{"name": "a", "value": 1}])]).encode(), "as its attributes"),
 ]
+
+
+@pytest.mark.parametrize(("reused", "attributes"), [(False, None), (True, [])])
+def test_a_ledger_of_the_first_days_is_read_and_not_lost(tmp_path: t.Any, reused: bool, attributes: t.Any) -> None:
+    """It says neither what was asked for nor what was written to it."""
+    old = {key: value for key, value in entry("a", reused=reused).items() if key not in ("wished", "attributes")}
+    text = dump([t.cast(LedgerEntry, old)])
+    assert "wished" not in text
+    (tmp_path / "ledger.json").write_text(text)
+    with LedgerFile(str(tmp_path)) as ledger:
+        assert ledger.entries == [entry("a", reused=reused, attributes=attributes)]
+        ledger.put(entry("b"))
+    assert parse((tmp_path / "ledger.json").read_bytes(), "f")[0]["attributes"] == attributes
+
+
+def test_what_was_taken_is_found_by_what_was_asked_for(tmp_path: t.Any) -> None:
+    with LedgerFile(str(tmp_path)) as ledger:
+        taken = entry("b", reused=True, wished=uuid("c"))
+        ledger.put(entry("a"), taken)
+        assert (ledger.taken_for(uuid("c")), ledger.taken_for(uuid("a"))) == (taken, None)
+
+
+@pytest.mark.fault("C9")
+def test_what_is_renamed_is_on_disk_before_and_its_folder_after(
+    tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may otherwise leave an empty file under the ledger's name."""
+    steps: t.List[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(fd: int) -> None:
+        path = os.readlink("/proc/self/fd/%d" % fd)
+        steps.append("%s: %d bytes" % (os.path.basename(path), os.path.getsize(path)) if os.path.isfile(path) else path)
+        sync(fd)
+
+    def replace(source: str, target: str) -> None:
+        steps.append("rename")
+        rename(source, target)
+
+    with LedgerFile(str(tmp_path)) as ledger:
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+        ledger.put(entry("a"))
+    size = len(dump([entry("a")]).encode())
+    assert steps == ["ledger.json.new: %d bytes" % size, "rename", str(tmp_path)]
 
 
 @pytest.mark.parametrize(("data", "cause"), DAMAGED)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _claims, _mdevctl
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
 
 UUID = "6f7bd1a2-9c43-4f4c-8c53-0d8f6d3c2b10"
@@ -19,8 +20,13 @@ PARENT = "0000:3b:00.0"
 
 @pytest.fixture
 def guard() -> t.Iterator[Guard]:
-    with Guard(_mdevctl.HANDLERS, 5.0, 20.0) as running:
+    with Guard(_claims.handlers(_mdevctl.HANDLERS), 5.0, 20.0) as running:
         yield running
+
+
+@pytest.fixture
+def claim(tmp_path: t.Any) -> _claims.Claim:
+    return _claims.Claims(str(tmp_path)).of(UUID)
 
 
 @pytest.fixture
@@ -57,13 +63,19 @@ KEPT = json.dumps([{PARENT: [{UUID: {"mdev_type": "nv-1", "start": "auto", "attr
     [(KEPT, "1", True, False), (KEPT, "2", False, False), ("[]", "1", False, True)],
 )
 def test_what_is_kept_counts_and_not_what_the_call_reported(
-    program: t.Callable[[str], None], guard: Guard, kept: str, value: str, defined: bool, undefined: bool
+    program: t.Callable[[str], None],
+    guard: Guard,
+    claim: _claims.Claim,
+    kept: str,
+    value: str,
+    defined: bool,
+    undefined: bool,
 ) -> None:
     program("if [ $1 = list ]; then echo '%s'; else echo oops >&2; exit 1; fi" % kept)
-    attributes = t.cast("t.Any", [{"name": "a", "value": value}])
+    definition = _mdevctl.Definition(PARENT, "nv-1", "auto", (("a", value),))
     calls: t.List[t.Tuple[bool, t.Callable[[], None]]] = [
-        (defined, lambda: _mdevctl.define(guard, UUID, PARENT, "nv-1", attributes)),
-        (undefined, lambda: _mdevctl.undefine(guard, UUID, PARENT)),
+        (defined, lambda: _mdevctl.define(guard, UUID, definition, claim)),
+        (undefined, lambda: _mdevctl.undefine(guard, UUID, PARENT, claim)),
     ]
     for done, call in calls:
         with contextlib.nullcontext() if done else pytest.raises(_mdevctl.MdevctlError, match="oops"):
@@ -71,11 +83,12 @@ def test_what_is_kept_counts_and_not_what_the_call_reported(
 
 
 def test_definition_carries_the_attributes_in_order(
-    program: t.Callable[[str], None], guard: Guard, tmp_path: t.Any
+    program: t.Callable[[str], None], guard: Guard, claim: _claims.Claim, tmp_path: t.Any
 ) -> None:
     program('echo "$*" > "$HERE/words"; cat > "$HERE/text"')
     attributes = [{"name": "assign_adapter", "value": "5"}, {"name": "assign_adapter", "value": "6"}]
-    _mdevctl.define(guard, UUID, PARENT, "nv-1", t.cast("t.Any", attributes))
+    definition = _mdevctl.wanted(PARENT, "nv-1", t.cast("t.Any", attributes))
+    _mdevctl.define(guard, UUID, definition, claim)
     assert (tmp_path / "words").read_text().split() == [
         *("define", "--uuid", UUID, "--parent", PARENT),
         *("--jsonfile", "/dev/stdin"),
@@ -116,11 +129,19 @@ def test_missing_mdevctl_names_the_role(guard: Guard, tmp_path: t.Any, monkeypat
         _mdevctl.definitions(guard)
 
 
-def test_mdevctl_that_hangs_is_left_behind(
-    program: t.Callable[[str], None], guard: Guard, monkeypatch: pytest.MonkeyPatch
+def test_mdevctl_that_hangs_is_ended(
+    program: t.Callable[[str], None],
+    guard: Guard,
+    claim: _claims.Claim,
+    tmp_path: t.Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program("exec sleep 3")
+    """It must not do later what was given up on, not even if it is a child's child."""
+    program('sleep 1; echo late > "$HERE/late"')
     monkeypatch.setattr(_mdevctl, "PATIENCE", 0.2)
     guard._timeout = 0.2
     with pytest.raises(_mdevctl.MdevctlError, match=r"mdevctl undefine gave no answer \(hung\)"):
-        _mdevctl.undefine(guard, UUID, PARENT)
+        _mdevctl.undefine(guard, UUID, PARENT, claim)
+    time.sleep(1)
+    assert claim.holder() is None
+    assert not (tmp_path / "late").exists()

@@ -217,7 +217,7 @@ BROKEN_DOMAINS: t.List[t.Any] = [
 ]
 
 
-def _domains(*roots: t.Any) -> t.Tuple[t.List[Domain], bool]:
+def _domains(*roots: t.Any) -> t.Tuple[t.List[Domain], t.List[str]]:
     with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
         return _workloads.domains([str(root) for root in roots], guard)
 
@@ -226,7 +226,7 @@ def _domains(*roots: t.Any) -> t.Tuple[t.List[Domain], bool]:
 def test_broken_domain_may_hold_anything_and_spoils_no_other(tmp_path: t.Any, data: bytes) -> None:
     (tmp_path / "a.xml").write_bytes(data)
     (tmp_path / "b.xml").write_text(domain(MDEV))
-    assert _domains(tmp_path) == ([Domain("web 1", VM, [UUID])], False)
+    assert _domains(tmp_path) == ([Domain("web 1", VM, [UUID])], [str(tmp_path / "a.xml")])
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(alphabet="<>/domain'=&;!?[] ", max_size=60).map(str.encode)))
@@ -242,7 +242,7 @@ def test_domain_files_are_read(tmp_path: t.Any) -> None:
         (root / "web.xml").write_text(domain(MDEV))
         (root / "web.pid").write_text("7")
     (running / "gone.xml").symlink_to("removed meanwhile")
-    assert _domains(defined, running, tmp_path / "absent") == ([Domain("web 1", VM, [UUID])] * 2, True)
+    assert _domains(defined, running, tmp_path / "absent") == ([Domain("web 1", VM, [UUID])] * 2, [])
 
 
 def _denied(_path: str) -> t.Any:
@@ -259,14 +259,24 @@ def test_libvirt_that_may_not_be_looked_at_leaves_it_open_who_holds_what(
     with Guard(dict(_workloads.HANDLERS, **{handler: _denied}), 5.0, 20.0) as guard:
         users = _workloads.users(str(tree.proc), [str(tmp_path)], guard)
     assert not users.complete
-    assert _workloads.match(DEVICES, *users).of(UUID) is None
+    path = tmp_path if handler == "domain_files" else tmp_path / "web.xml"
+    assert users.unread == [str(path)]
+    assert _workloads.match(DEVICES, *users[:3]).of(UUID) is None
 
 
 def test_too_many_domains_are_not_all_known(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_workloads, "_MOST_DOMAINS", 1)
     for name in ("a", "b"):
         (tmp_path / (name + ".xml")).write_text(domain(MDEV, name))
-    assert _domains(tmp_path) == ([Domain("a", VM, [UUID])], False)
+    assert _domains(tmp_path) == ([Domain("a", VM, [UUID])], [str(tmp_path)])
+
+
+def test_in_a_container_libvirt_is_looked_for_where_the_hosts_first_process_sees_it() -> None:
+    assert _workloads.libvirt_roots("/proc/") == ("/etc/libvirt/qemu", "/run/libvirt/qemu")
+    assert _workloads.libvirt_roots("/host/proc") == (
+        "/host/proc/1/root/etc/libvirt/qemu",
+        "/host/proc/1/root/run/libvirt/qemu",
+    )
 
 
 def test_domain_holds_what_it_names_once() -> None:

@@ -65,7 +65,7 @@ def test_check_and_diff_mode_return_the_same_shape_and_write_nothing(run: Runner
     code, result = run(plan="p1", instances=[wish(NEW)], _ansible_check_mode=True, _ansible_diff=True)
     assert (code, result["changed"]) == (0, True)
     assert sorted(set(result) - {"invocation"}) == sorted([*KEYS, "diff"])
-    place = {"uuid": NEW, "parent": PARENT, "type": TYPE, "owner": "p1: vm1"}
+    place = {"uuid": NEW, "parent": PARENT, "type": TYPE, "owner": "p1: vm1", "attributes": []}
     assert result["diff"] == {"before": {"instances": []}, "after": {"instances": [place]}}
     assert result["workloads"][0]["instances"][0]["device"] is None
     assert (host.sys / CREATE).read_bytes() == b""
