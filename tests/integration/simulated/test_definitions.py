@@ -46,6 +46,9 @@ class Kept:
         text = json.dumps({"mdev_type": ONE, "start": "auto", "attrs": [], **definition})
         (self.folder / f"{name}.{parent}.json").write_text(text)
 
+    def get(self, name: str, parent: str = CARD) -> dict[str, t.Any]:
+        return dict(json.loads((self.folder / f"{name}.{parent}.json").read_text()))
+
     def move(self, name: str) -> None:
         (self.folder / f"{name}.{CARD}.json").rename(self.folder / f"{name}.{OTHER}.json")
 

@@ -248,7 +248,7 @@ def test_check_mode_says_the_same_and_writes_nothing(host: Host) -> None:
 
 
 def test_difference_names_what_comes_and_goes(host: Host) -> None:
-    line = {"uuid": uuid(1), "parent": CARD, "type": ONE, "owner": "p1: vm1", "attributes": []}
+    line: t.Any = {"uuid": uuid(1), "parent": CARD, "type": ONE, "owner": "p1: vm1", "attributes": []}
     made, back = host.run(wish()), host.absent()
     assert (made.before, made.after) == ([], [line])
     assert (back.before, back.after) == ([line], [])
