@@ -19,6 +19,8 @@ options:
     description:
       - Folder where the host's C(/proc) is mounted. The boot id and the processes that hold a device come from there.
       - In a container this must be the host's, or every device looks unused.
+      - The files of libvirt's domains are looked for where the host's first process sees them, in C(1/root) below this
+        folder, unless this is C(/proc). That takes the right to trace processes (C(CAP_SYS_PTRACE)).
     type: path
     default: /proc
   read_timeout:

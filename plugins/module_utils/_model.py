@@ -146,9 +146,9 @@ class Note(t.TypedDict):
     """Something that was dropped, or is not known, and why."""
 
     item: str
-    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``."""
+    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``, or the path of a file."""
     reason: str
-    """Stable code: those of Attribute, and not_a_number, holders, no_device, no_pyudev, other_root."""
+    """Stable code: those of Attribute, and not_a_number, holders, domain_file, no_device, no_pyudev, other_root."""
     detail: str
     """One sentence for a person."""
 

@@ -13,7 +13,8 @@ author: The vfio.migration authors (@vfio-migration)
 description:
   - Makes instances of mdev types for VMs that are to migrate here. Each is created, waited for until its driver has
     bound it, configured, and asked whether it accepts its source. What does not pass is removed again.
-  - An instance that is there already, with the same parent and type, is left as it is.
+  - An instance that is there already, with the same parent, type and attributes, is left as it is. One of ours with
+    other attributes is removed and made anew, unless somebody holds it.
   - The instances of one workload are made all or none. A workload that fails does not stop the others.
   - Whatever is made is first written to a ledger on the host. Only what the ledger names is ever removed, and nothing
     that is in use.
@@ -46,7 +47,10 @@ options:
         description: VM that the instance is for, needed with O(state=present).
         type: str
       attributes:
-        description: What to write to attributes of the new instance, in this order, each with one write.
+        description:
+          - What to write to attributes of the new instance, in this order, each with one write.
+          - They are compared with what the ledger says was written to an instance that is there already. What others
+            made is refused where attributes are wanted, because nobody can tell what was written to it.
         type: list
         elements: dict
         suboptions:
@@ -81,8 +85,12 @@ options:
   reuse:
     description:
       - Where an instance of the same parent and type stands free, take it instead of making one. Free is one that no
-        process holds, that no entry of the ledger names, and that accepts its source.
-      - It keeps its own UUID, see RV(workloads). It is given back later, never removed.
+        process holds and no libvirt domain names, that nobody had C(mdevctl) define, that no entry of the ledger names,
+        and that accepts its source.
+      - Where attributes are wanted, none is taken, because nobody can tell what was written to it.
+      - It keeps its own UUID, see RV(workloads). It is given back later, never removed. That is so with
+        O(state=absent), which finds it by the UUID that was asked for, too, and when something else is wanted under
+        that UUID.
     type: bool
     default: false
   workloads:
@@ -109,12 +117,16 @@ options:
     description:
       - Seconds that a driver has to make or to remove an instance, to bind it, or to register its parent after a boot.
       - For each instance this adds to O(deadline).
-      - Taking back after a run that was killed may wait once for as long, for what a driver may still be making.
-        What has not come by then stays in the ledger until O(deadline) has passed since, see V(pending).
+      - A run waits once for as long for processes that an earlier one, which was killed, left waiting for a driver.
+        Instances that they are still at work on after that stay as they are, in the ledger too, with the reason
+        V(pending).
     type: float
     default: 5.0
   ledger:
-    description: Folder of the ledger on the host. It has to survive reboots.
+    description:
+      - Folder of the ledger on the host. It has to survive reboots.
+      - Besides the ledger it holds two files for locks. In C(busy), each process that writes to a driver has a lock
+        until the kernel lets go of it.
     type: path
     default: /var/lib/vfio-migration
 extends_documentation_fragment:
@@ -133,8 +145,9 @@ notes:
   - Removing a device in use would block in the kernel for as long as it is used. So the open files and command lines of
     all processes are looked at before, and the domains of libvirt below C(/etc/libvirt/qemu) and C(/run/libvirt/qemu).
     A domain that names the device holds it even while it does not run. Without root not all of them can be read, and
-    nothing is removed; nor is it while one of those files is broken.
-  - Attributes of an instance that the ledger names already are not compared with O(instances), and not written again.
+    nothing is removed; nor is it while one of those files is broken. The message then names the file.
+  - What C(mdevctl) has defined under the same UUID has to bring back what is wanted with O(persist), or it is refused.
+    A definition that an earlier run left, and nobody changed, goes with its instance when that is made anew.
   - After a reboot the ledger's entries without O(persist) are void, as those instances are gone.
 seealso:
   - module: vfio.migration.vfio_facts
@@ -206,14 +219,18 @@ workloads:
       returned: always
     reason:
       description:
-        - Stable code of what went wrong, else null. The more frequent ones follow.
+        - Stable code of what went wrong, else null.
         - V(no_room), V(no_parent), V(no_type), V(gone) when the parent cannot give the instance (any more).
         - V(conflict), V(foreign), V(other_owner) when something else stands there, or it belongs to somebody else.
-        - V(pending) when the driver may still be making what an earlier run asked for; run again later.
-        - V(ledger), V(worker) when the ledger could not be written, or the process that talks to drivers died.
+        - V(defined_differently) when mdevctl would bring it back with other attributes, or not by itself.
         - V(in_use), V(holders) when it is held, or nobody can tell.
-        - V(inconsistent) when the new device refuses its source, V(attribute), V(not_bound), V(mdevctl), V(errno),
-          V(busy), V(hung), V(deadline), V(permission) for the step that failed.
+        - V(pending) when a process of an earlier run still waits for the driver to make or to remove it; run again
+          later.
+        - V(inconsistent) when the new device refuses its source. When it does not say, V(not_probed), V(short_write),
+          V(unreadable), V(too_long), V(empty), V(not_ascii), V(unknown).
+        - V(not_created), V(not_bound), V(attribute), V(not_removed), V(mdevctl) for the step that failed.
+        - V(errno), V(busy), V(hung), V(deadline), V(permission) for what the driver, or the system, said to it.
+        - V(ledger), V(worker) when the ledger could not be written, or the process that talks to drivers died.
       type: str
       returned: always
     msg:
@@ -241,11 +258,15 @@ workloads:
         action:
           description:
             - V(created), V(unchanged), V(reused), V(removed), V(given_back), or V(none) when there was nothing to do.
+            - V(replaced) for what was removed and made anew, with other attributes.
             - V(refused) where it failed, V(rolled_back) for what was made and removed again.
           type: str
           returned: always
         reason:
-          description: Stable code, else null. V(gone) if it had been removed by somebody else.
+          description:
+            - That of the workload, for the instance that it is about, else null.
+            - V(gone) also if it had been removed by somebody else, V(foreign) also if somebody else's stands there
+              instead of ours, which is left alone.
           type: str
           returned: always
         holders:
@@ -286,6 +307,15 @@ ledger:
     reused:
       description: Whether it was found and taken.
       type: bool
+      returned: always
+    wished:
+      description: UUID that was asked for; its own, except where it was found and taken instead.
+      type: str
+      returned: always
+    attributes:
+      description: What was written to its attributes, in this order; null where an older ledger does not say.
+      type: list
+      elements: dict
       returned: always
 errors:
   description: All that is wrong with the options; nothing was touched then.

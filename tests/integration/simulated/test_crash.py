@@ -9,6 +9,7 @@ each, right after it was handed to the process that does it, and after it came b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -94,10 +95,12 @@ class Place(t.NamedTuple):
 
     def devices(self) -> dict[str, tuple[str, str]]:
         """All instances: their parent, and what their attribute says."""
-        root = self.host.fleet.host("h1").sysfs_root / "bus/mdev/devices"
-        return {
-            path.name: (path.resolve().parent.name, (path / "first").read_text().strip()) for path in root.iterdir()
-        }
+        found = {}
+        for path in (self.host.fleet.host("h1").sysfs_root / "bus/mdev/devices").iterdir():
+            # One that a process was sent to remove may go at this very moment.
+            with contextlib.suppress(FileNotFoundError):
+                found[path.name] = (path.resolve().parent.name, (path / "first").read_text().strip())
+        return found
 
     def ledger(self) -> list[dict[str, t.Any]]:
         path = self.host.ledger / "ledger.json"

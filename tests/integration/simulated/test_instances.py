@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+import re
 import time
 import typing as t
 
@@ -23,6 +24,7 @@ from ansible_collections.vfio.migration.plugins.module_utils import (
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Report
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
+from ansible_collections.vfio.migration.plugins.modules import mdev
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import device_dir, type_dir, write
 
@@ -32,6 +34,8 @@ HELD, IDLE = "ffffffff-0000-4000-8000-000000000001", "ffffffff-0000-4000-8000-00
 FOREIGN = frozenset((HELD, IDLE))
 ACCEPTED = "10de-0000-1-1.2"
 CREATE = f"parents/{CARD}/types/{ONE}/create"
+REASONS = set(re.findall(r"V\((\w+)\)", mdev.RETURN))
+"""Those that are documented."""
 
 
 def uuid(number: int) -> str:
@@ -136,7 +140,10 @@ class Host:
             page_size=4096,
             libvirt_roots=(str(self.libvirt),),
         )
-        return _instances.run(options, order, str(self.ledger), wanted["state"] == "absent", check_mode)
+        report = _instances.run(options, order, str(self.ledger), wanted["state"] == "absent", check_mode)
+        given = {one["reason"] for done in report.workloads for one in (done, *done["instances"])}
+        assert given - {None} <= REASONS
+        return report
 
     def absent(self, *instances: dict[str, t.Any], **params: t.Any) -> Report:
         return self.run(*instances, state="absent", **params)
