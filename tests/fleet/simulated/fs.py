@@ -98,9 +98,11 @@ class FleetOperations(mfusepy.Operations):
     def opendir(self, path: str) -> int:
         """Directories such as /proc/<pid>/fd are not for everyone."""
         if path != "/":
-            node = self._find(path)[1]
+            tree, node = self._find(path)
             if isinstance(node, Dir) and not node.mode & 0o005 and not self._privileged():
                 raise OSError(errno.EACCES, "")
+            if node.id and tree.host.faults.active:
+                tree.host.faults.strike(node.id, "open")
         return 0
 
     def readlink(self, path: str) -> str:

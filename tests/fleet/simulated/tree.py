@@ -337,7 +337,7 @@ class SysTree:
                 "subsystem": Link(relative(below, "class/vfio-dev")),
                 "uevent": _uevent("".join(f"{key}={value}\n" for key, value in cdev_variables(name).items())),
             }
-            shown["vfio-dev"] = folder({name: folder(cdev)})
+            shown["vfio-dev"] = Dir(lambda: {name: folder(cdev)}, f"devices/{device.id}/vfio-dev")
         return shown
 
     # ------------------------------------------------ /sys/kernel/iommu_groups and /sys/module

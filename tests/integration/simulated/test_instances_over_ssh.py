@@ -61,7 +61,7 @@ def fleet(running: Fleet) -> t.Iterator[Fleet]:
     running.client("fault_clear")
     for name in running.client("status")[HOST]["workloads"]:
         running.client("stop_workload", host=HOST, name=name)
-    shell(running, f"rm -rf /etc/mdevctl.d/{CARD} /var/lib/vfio-migration")
+    shell(running, "rm -rf /etc/mdevctl.d/*:* /var/lib/vfio-migration")
     for uuid in OURS:
         shell(running, f"[ ! -e /sys/bus/mdev/devices/{uuid} ] || echo 1 > /sys/bus/mdev/devices/{uuid}/remove")
 
@@ -151,6 +151,66 @@ def test_definition_of_somebody_else_stays(fleet: Fleet) -> None:
     assert actions(mdev(fleet, plan="p1", instances=wishes(0), persist=True)) == [("created", None)]
     mdev(fleet, plan="p1", state="absent")
     assert OURS[0] in shell(fleet, "mdevctl list --defined")
+
+
+SEVEN, EIGHT = ([{"name": "first", "value": value}] for value in "78")
+
+
+def defined(fleet: Fleet) -> dict[str, t.Any]:
+    """What mdevctl has by parent and UUID: type, start and attributes."""
+    listing = json.loads(shell(fleet, "mdevctl list --defined --dumpjson"))
+    return {
+        f"{parent} {uuid}": (device["mdev_type"], device["start"], device.get("attrs", []))
+        for group in listing
+        for parent, devices in group.items()
+        for one in devices
+        for uuid, device in one.items()
+    }
+
+
+@pytest.mark.fault("C13")
+def test_other_attributes_make_the_instance_and_its_definition_anew(fleet: Fleet) -> None:
+    mdev(fleet, plan="p1", instances=wishes(0, attributes=SEVEN), persist=True)
+    assert defined(fleet) == {f"{CARD} {OURS[0]}": (TYPE, "auto", [{"first": "7"}])}
+    again = mdev(fleet, plan="p1", instances=wishes(0, attributes=EIGHT), persist=True)
+    assert (again["changed"], actions(again)) == (True, [("replaced", None)])
+    assert defined(fleet) == {f"{CARD} {OURS[0]}": (TYPE, "auto", [{"first": "8"}])}
+    assert shell(fleet, f"cat /sys/bus/mdev/devices/{OURS[0]}/first") == "8\n"
+    assert not mdev(fleet, plan="p1", instances=wishes(0, attributes=EIGHT), persist=True)["changed"]
+    mdev(fleet, plan="p1", state="absent")
+    assert (defined(fleet), there(fleet)) == ({}, set())
+
+
+@pytest.mark.fault("C13", "C19")
+@pytest.mark.parametrize(
+    ("words", "reason", "message"),
+    [
+        (f"-p {CARD} -t {TYPE}", "defined_differently", "with start: manual"),
+        (f"-p {CARD} -t {TYPE} --auto; mdevctl modify -u {OURS[0]} --addattr=first --value=9",
+         "defined_differently", "with other attributes: first=9"),
+        (f"-p {CARD} -t lab-A2 --auto", "conflict", f"as lab-A2 on {CARD}"),
+        (f"-p 0000:99:00.0 -t {TYPE} --auto", "conflict", f"as {TYPE} on 0000:99:00.0"),
+    ],
+)  # fmt: skip
+def test_what_mdevctl_would_bring_back_otherwise_is_refused_and_stays(
+    fleet: Fleet, words: str, reason: str, message: str
+) -> None:
+    shell(fleet, f"mdevctl define -u {OURS[0]} {words}")
+    before = defined(fleet)
+    assert before
+    found = mdev(fleet, plan="p1", instances=wishes(0), persist=True, fail_on_error=False)
+    assert [one["reason"] for one in found["workloads"]] == [reason]
+    assert message in found["workloads"][0]["msg"]
+    assert (there(fleet), defined(fleet)) == (set(), before)
+
+
+@pytest.mark.fault("C13")
+def test_what_somebody_defined_is_not_taken(fleet: Fleet) -> None:
+    shell(fleet, f"mdevctl define -u {FOREIGN} -p {CARD} -t {TYPE}")
+    assert actions(mdev(fleet, plan="p1", instances=wishes(0), reuse=True)) == [("created", None)]
+    mdev(fleet, plan="p1", state="absent")
+    shell(fleet, f"mdevctl undefine -u {FOREIGN}")
+    assert actions(mdev(fleet, plan="p1", instances=wishes(0), reuse=True)) == [("reused", None)]
 
 
 @pytest.mark.fault("C5", "C13")

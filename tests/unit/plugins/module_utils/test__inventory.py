@@ -271,6 +271,19 @@ def test_unknown_holders_are_null(host: t.Any) -> None:
     assert ("host", "holders") in _reasons(found["notes"])
 
 
+@pytest.mark.fault("R14")
+def test_the_file_of_a_domain_that_is_broken_is_named(host: t.Any, tmp_path: t.Any) -> None:
+    folder = tmp_path / "libvirt"
+    folder.mkdir()
+    (folder / "vm 8.xml").write_text("<domain")
+    found = snapshot(host.options(libvirt_roots=(str(folder),)))
+    assert found["devices"][0]["in_use_by"] is None
+    notes = {note["item"]: note for note in found["notes"]}
+    assert notes[str(folder / "vm 8.xml")]["reason"] == "domain_file"
+    assert "check it with virt-xml-validate" in notes[str(folder / "vm 8.xml")]["detail"]
+    assert ("host", "holders") in _reasons(found["notes"])
+
+
 def test_nobody_holds_it_is_an_empty_list(host: t.Any) -> None:
     assert snapshot(host.options())["devices"][0]["in_use_by"] == []
 

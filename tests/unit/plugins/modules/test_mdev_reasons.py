@@ -69,7 +69,7 @@ def given() -> t.Set[str]:
         source = inspect.getsource(file)
         for code in _codes(ast.parse(source)):
             if isinstance(code, ast.Constant):
-                found.update({code.value} - {None})
+                found.update([str(code.value)] if code.value is not None else [])
                 continue
             text = ast.get_source_segment(source, code) or ""
             assert text in HANDED_ON, "%s gives %s as a reason: which codes are that?" % (file.__name__, text)
