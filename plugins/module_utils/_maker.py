@@ -111,6 +111,7 @@ class Maker(Keeper):
         wish = job.wish
         job.directory = self.mdevs.type_directory(str(wish.parent), str(wish.type), wait=not self.check_mode)
         if self._take_again(job) or self._take_free(job):
+            job.leaving = False
             return
         if job.directory not in self._rooms:
             self._rooms[job.directory] = self.mdevs.room(job.directory)
@@ -155,10 +156,12 @@ class Maker(Keeper):
         """Take the instance that an earlier run took, if it is still free and fits."""
         wish = job.wish
         for entry in sorted(self.ledger.entries, key=lambda one: one["wished"] != wish.uuid):
-            if not entry["reused"] or entry["uuid"] in self._claimed or self.entry(entry["uuid"]) is None:
+            mine = entry["reused"] and entry["workload"] == wish.workload and _is_wished(entry, wish)
+            for_another = entry["uuid"] in self._claimed or entry["wished"] in self._claimed - {wish.uuid}
+            if not mine or for_another or self.entry(entry["uuid"]) is None:
                 continue
-            job.found = self.mdevs.find(entry["uuid"]) if _is_wished(entry, wish) else None
-            if job.found is None or entry["workload"] != wish.workload:
+            job.found = self.mdevs.find(entry["uuid"])
+            if job.found is None:
                 continue
             self.check_holders(job.found, wish.workload, self.users())
             job.uuid, job.action, job.instead = entry["uuid"], "unchanged", None
@@ -252,6 +255,9 @@ class Maker(Keeper):
     def _make(self, job: Job) -> None:
         """Bring one instance to where it is wanted. Raises ``MdevError``."""
         wish = job.wish
+        if job.uuid != wish.uuid:
+            # What was made for it once is gone.
+            self.forget(wish.uuid)
         if job.leaving:
             if job.found is not None:
                 self.take_away(job.found)
@@ -282,8 +288,13 @@ class Maker(Keeper):
         try:
             return self.mdevs.create(job.wish, job.directory)
         except MdevError as problem:
-            if problem.reason == "conflict":
-                self.ledger.drop(job.uuid)
+            if problem.reason != "conflict":
+                raise
+            entry, found = self.entry(job.uuid), self.mdevs.find(job.uuid)
+            if entry and entry["persist"] and found and is_entry(found, entry) and self._keeps_ours(entry):
+                # mdevctl was quicker: it starts what we had it define as soon as the parent is there.
+                return found
+            self.ledger.drop(job.uuid)
             raise
 
     def _define(self, job: Job) -> None:

@@ -36,7 +36,7 @@ from ansible_collections.vfio.migration.tests.integration.simulated.test_instanc
 
 pytestmark = pytest.mark.thorough
 
-MAKING, REMOVING, HUNG = 40, 33, 18
+MAKING, REMOVING, CHANGING, HUNG = 40, 33, 77, 18
 """How many places there are to die in; a test counts them."""
 
 FOREIGN = {f"ffffffff-0000-4000-8000-{number:012d}": (CARD, OTHER)[number % 2] for number in range(24)}
@@ -52,7 +52,7 @@ SCENARIO: dict[str, t.Any] = {
     },
 }
 ACCEPTED = "10de-0000-1-1.2"
-ATTRIBUTES = [{"name": "first", "value": "7"}]
+ATTRIBUTES, CHANGED = [{"name": "first", "value": "7"}], [{"name": "first", "value": "8"}]
 WISHES = [
     wish(1, "vm1", accepts=ACCEPTED, attributes=ATTRIBUTES),
     wish(2, "vm1", accepts=ACCEPTED, attributes=ATTRIBUTES, parent=OTHER),
@@ -89,6 +89,9 @@ class Place(t.NamedTuple):
 
     def make(self, **params: t.Any) -> Report:
         return self.host.run(*WISHES, persist=True, **params)
+
+    def change(self) -> Report:
+        return self.host.run(*({**one, "attributes": CHANGED} for one in WISHES), persist=True)
 
     def remove(self, **params: t.Any) -> Report:
         return self.host.absent(**params)
@@ -206,6 +209,7 @@ def nothing_strange(place: Place) -> None:
 @pytest.mark.fault("C9")
 def test_the_places_to_die_in_are_counted(place: Place) -> None:
     assert in_child(place.make, None) == MAKING
+    assert in_child(place.change, None) == CHANGING
     assert in_child(place.remove, None) == REMOVING
 
 
@@ -279,6 +283,36 @@ def test_what_was_being_removed_can_be_made_again(place: Place, undisturbed: t.A
     assert all(one["ok"] for one in report.workloads), report.workloads
     assert place.state() == undisturbed
     nothing_strange(place)
+
+
+@pytest.fixture(scope="module")
+def known_changed() -> list[t.Any]:
+    return []
+
+
+@pytest.fixture
+def changed(place: Place, known_changed: list[t.Any]) -> t.Any:
+    """What stands after all attributes were changed without a disturbance, found out once."""
+    if not known_changed:
+        place.make()
+        place.change()
+        known_changed.append(place.state())
+        place.remove()
+    return known_changed[0]
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("step", range(CHANGING))
+def test_making_anew_is_finished_by_the_next_run(place: Place, changed: t.Any, step: int) -> None:
+    place.make()
+    assert in_child(place.change, step) == -signal.SIGKILL
+    nothing_strange(place)
+    report = place.change()
+    assert all(one["ok"] for one in report.workloads), report.workloads
+    assert place.state() == changed
+    assert not place.change().changed
+    nothing_strange(place)
+    _removed(place)
 
 
 @pytest.fixture

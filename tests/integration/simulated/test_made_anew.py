@@ -279,9 +279,9 @@ def test_two_that_were_taken_stay_with_what_asked_for_them(host: Host) -> None:
     host.run(wish(1), wish(2), reuse=True)
     taken = {entry["wished"]: entry["uuid"] for entry in host.run(wish(2), wish(1), reuse=True).ledger}
     assert taken == {uuid(1): uuid(9), uuid(2): IDLE}
-    new = host.run(wish(3), wish(2), reuse=True, plan="p2")
+    new = host.run(wish(3), wish(1), reuse=True, plan="p2")
     assert (new.changed, actions(new)) == (True, [("unchanged", None)] * 2)
-    assert {entry["wished"]: entry["uuid"] for entry in new.ledger} == {uuid(3): uuid(9), uuid(2): IDLE}
+    assert {entry["wished"]: entry["uuid"] for entry in new.ledger} == {uuid(3): IDLE, uuid(1): uuid(9)}
 
 
 @pytest.mark.fault("C13", "C19")
@@ -294,3 +294,26 @@ def test_after_a_reboot_what_was_taken_is_nobodys(fresh: Host) -> None:
     report = fresh.run(wish(workload="vm2"))
     assert (verdicts(report), list(states(report))) == ([("vm2", True, None)], [uuid(1)])
     assert device_dir(fresh.fleet, IDLE, host="h1").exists()
+
+
+@pytest.mark.fault("C19")
+@pytest.mark.parametrize("persist", [True, False])
+def test_what_is_taken_instead_of_what_is_gone_is_not_removed(host: Host, kept: Kept, persist: bool) -> None:
+    host.run(wish(attributes=SEVEN), persist=persist)
+    host.remove_by_hand(uuid(1))
+    report = host.run(wish(), reuse=True)
+    assert (actions(report), list(states(report)), kept.names()) == ([("reused", None)], [IDLE], [])
+    assert host.writes(f"devices/{IDLE}/remove") == 0
+    assert not host.run(wish(), reuse=True).changed
+
+
+@pytest.mark.fault("C2", "C13")
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_mdevctl_starts_at_the_same_moment_is_ours_if_we_defined_it(host: Host, ours: bool) -> None:
+    host.run(wish(), persist=ours)
+    host.remove_by_hand(uuid(1))
+    host.fault(CREATE, fault="C6", errno="EEXIST")
+    report = host.run(wish(), persist=ours)
+    assert actions(report) == ([("created", None)] if ours else [("refused", "conflict")])
+    assert list(states(report)) == ([uuid(1)] if ours else [])
