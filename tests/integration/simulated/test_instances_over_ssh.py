@@ -206,11 +206,17 @@ def test_what_mdevctl_would_bring_back_otherwise_is_refused_and_stays(
 
 @pytest.mark.fault("C13")
 def test_what_somebody_defined_is_not_taken(fleet: Fleet) -> None:
-    shell(fleet, f"mdevctl define -u {FOREIGN} -p {CARD} -t {TYPE}")
+    theirs = OURS[2]
+    # The foreign one of the scenario does not outlive the reboot of another test.
+    shell(fleet, f"[ ! -e /sys/bus/mdev/devices/{FOREIGN} ] || echo 1 > /sys/bus/mdev/devices/{FOREIGN}/remove")
+    shell(fleet, f"echo {theirs} > /sys/class/mdev_bus/{CARD}/mdev_supported_types/{TYPE}/create")
+    shell(fleet, f"mdevctl define -u {theirs} -p {CARD} -t {TYPE}")
     assert actions(mdev(fleet, plan="p1", instances=wishes(0), reuse=True)) == [("created", None)]
     mdev(fleet, plan="p1", state="absent")
-    shell(fleet, f"mdevctl undefine -u {FOREIGN}")
-    assert actions(mdev(fleet, plan="p1", instances=wishes(0), reuse=True)) == [("reused", None)]
+    shell(fleet, f"mdevctl undefine -u {theirs}")
+    made = mdev(fleet, plan="p1", instances=wishes(0), reuse=True)
+    assert [item["uuid"] for item in made["workloads"][0]["instances"]] == [theirs]
+    assert actions(made) == [("reused", None)]
 
 
 @pytest.mark.fault("C5", "C13")
