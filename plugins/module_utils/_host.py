@@ -48,4 +48,5 @@ def options(params: t.Mapping[str, t.Any]) -> Options:
         host=uname.nodename,
         kernel=uname.release,
         page_size=os.sysconf("SC_PAGE_SIZE"),
+        libvirt_uri=params.get("libvirt_uri") or "",
     )

@@ -100,7 +100,7 @@ class Holder(t.TypedDict):
     """A process that holds a device, or a libvirt domain that names it."""
 
     pid: t.Optional[int]
-    """Null for a domain without a process that holds it: it does not run."""
+    """Null for a domain without a process that was seen to hold it; nearly always it does not run."""
     command: str
     """Program of the process, or ``libvirt domain <name>``."""
     workload: t.Optional[str]
@@ -138,17 +138,23 @@ class Workload(t.TypedDict):
     kind: t.Literal["qemu", "process"]
     name: t.Optional[str]
     uuid: t.Optional[str]
-    pid: int
+    pid: t.Optional[int]
+    """Null for a VM whose process was not seen; what libvirt says of it is in ``state``."""
+    state: t.Literal["running", "inactive"]
+    """inactive: libvirt has it defined, and it does not run."""
     devices: t.List[Name]
+    """What it has now; of an inactive VM what it will have when it starts."""
 
 
 class Note(t.TypedDict):
     """Something that was dropped, or is not known, and why."""
 
     item: str
-    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``."""
+    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``workloads/<id>``, ``libvirt``,
+    ``host``."""
     reason: str
-    """Stable code: those of Attribute, and not_a_number, holders, no_device, no_pyudev, other_root."""
+    """Stable code: those of Attribute, and not_a_number, holders, no_device, no_pyudev, other_root, libvirt,
+    missing_device."""
     detail: str
     """One sentence for a person."""
 

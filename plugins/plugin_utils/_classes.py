@@ -272,11 +272,13 @@ def _merged(known: Timed | None, new: Timed) -> Timed:
 
 
 def _workloads(host: Host) -> dict[str | None, str]:
-    """Device -> id of the workload it was given to; the first in order of ids should two claim it."""
+    """Device -> id of the workload it was given to. Should several claim it, one that runs goes first, then the order
+    of ids."""
     owners: dict[str | None, str] = {}
-    for workload in host.snapshot["workloads"] if host.snapshot else ():
+    workloads = host.snapshot["workloads"] if host.snapshot else []
+    for workload in sorted(workloads, key=lambda one: (one["state"] != "running", one["id"])):
         for device in workload["devices"]:
-            owners[device] = min(workload["id"], owners.get(device, workload["id"]))
+            owners.setdefault(device, workload["id"])
     return owners
 
 

@@ -42,6 +42,24 @@ class Row(t.TypedDict):
     reason: str | None
     msg: str | None
     instances: list[Made]
+    domain_xml: str | None
+    """File on the source host with the XML that the VM shall have on its target."""
+    domain_note: str | None
+    """Why there is no such file, or why libvirt could not validate it."""
+
+
+class Mdev(t.TypedDict):
+    """An mdev's UUID before and after."""
+
+    source: str
+    target: str
+
+
+class Domain(t.TypedDict):
+    """What ``vfio.migration.domain_xml`` takes for one VM."""
+
+    workload: str
+    mdevs: list[Mdev]
 
 
 def prepared(
@@ -92,8 +110,40 @@ _Outcome = tuple[State, str | None, str | None, list[Made]]
 def _row(workload: str, name: str | None, source: str | None, host: str, outcome: _Outcome) -> Row:
     state, reason, msg, made = outcome
     return Row(
-        workload=workload, name=name, source=source, host=host, state=state, reason=reason, msg=msg, instances=made
+        workload=workload,
+        name=name,
+        source=source,
+        host=host,
+        state=state,
+        reason=reason,
+        msg=msg,
+        instances=made,
+        domain_xml=None,
+        domain_note=None,
     )
+
+
+def domains(moves: list[_model.Move], rows: list[Row]) -> dict[str, list[Domain]]:
+    """Per source host the VMs that may move now, with the UUIDs that change."""
+    may_move = {row["workload"] for row in rows if row["state"] in ("ready", "planned")}
+    found: dict[str, list[Domain]] = {}
+    for move in moves:
+        if move["workload"] in may_move:
+            mdevs = [Mdev(source=one["source"], target=one["uuid"]) for one in move["devices"]]
+            found.setdefault(move["source"], []).append(Domain(workload=move["workload"], mdevs=mdevs))
+    return found
+
+
+def add_domains(rows: list[Row], registered: Registered) -> None:
+    """Put what ``vfio.migration.domain_xml`` did on the source hosts into the rows."""
+    for host, result in registered.items():
+        written = {one["workload"]: one for one in result.get("domains") or ()}
+        for row in rows:
+            one = written.get(row["workload"])
+            if row["source"] != host or row["state"] not in ("ready", "planned"):
+                continue
+            row["domain_xml"] = one["path"] if one else None
+            row["domain_note"] = one["msg"] if one else _said(result)
 
 
 def _by_workload(result: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
@@ -177,7 +227,12 @@ def _what(row: Row) -> str:
     if row["state"] in ("dropped", "failed", "kept"):
         return plain(row["msg"] or _reasons.sentence(row["reason"]), 240)
     made = (f"{one['parent']}/{one['type']} {one['uuid']} {one['action']}" for one in row["instances"])
-    return ", ".join(plain(one, 120) for one in made)
+    words = [plain(one, 120) for one in made]
+    if row["domain_xml"]:
+        words.append(f"domain XML {plain(row['domain_xml'], 120)}")
+    if row["domain_note"]:
+        words.append(f"{'but' if row['domain_xml'] else 'no domain XML:'} {plain(row['domain_note'], 240)}")
+    return ", ".join(words)
 
 
 def _todo(row: Row) -> str:

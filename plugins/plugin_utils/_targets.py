@@ -329,13 +329,20 @@ def release(moves: list[_model.Move], now: Now) -> Release:
 
 def _moved(move: _model.Move, device: _model.PlanDevice, now: Now) -> bool:
     old, new = _on(now, move["source"], device["source"]), _on(now, move["target"], device["uuid"])
-    left = old is None or (old["in_use_by"] is not None and not _running(old))
+    left = old is None or (old["in_use_by"] is not None and not _running(old) and not _runs(move, now))
     return left and new is not None and move["workload"] in {holder["workload"] for holder in _running(new)}
 
 
 def _running(device: _model.Device) -> list[_model.Holder]:
     """Processes that hold it: libvirt may keep a domain that no longer runs here."""
     return [holder for holder in device["in_use_by"] or () if holder["pid"] is not None]
+
+
+def _runs(move: _model.Move, now: Now) -> bool:
+    """Whether libvirt has the VM running on its source, also where its process could not be seen."""
+    snapshot = now.snapshot(move["source"])
+    workloads = snapshot["workloads"] if snapshot else []
+    return any(one["id"] == move["workload"] and one["state"] == "running" for one in workloads)
 
 
 def _on(now: Now, host: str, ident: str) -> _model.Device | None:

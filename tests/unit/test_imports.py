@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 
 OUTSIDE = {
-    "module_utils": {"ansible.module_utils.basic", "pyudev"},
+    "module_utils": {"ansible.module_utils.basic", "libvirt", "pyudev"},
     "modules": {"ansible.module_utils.basic"},
     "plugin_utils": {"ansible"},
     "filter": {"ansible"},
@@ -38,7 +38,7 @@ OUTSIDE = {
 }
 
 # Third-party packages that a host may lack: imported where an ImportError is caught.
-GUARDED = {"pyudev"}
+GUARDED = {"libvirt", "pyudev"}
 
 # Functions that may open files, per host-side file; None: all. Only _sysfs opens sysfs; the others open /proc,
 # /dev/null or the ledger, and take no path below sysfs.
@@ -48,6 +48,8 @@ MAY_OPEN: dict[str, set[str] | None] = {
     "_guard": {"_serve"},
     "_host": {"options"},  # is the given root a directory at all?
     "_inventory": {"boot_id"},
+    "_domain_xml": {"_read"},
+    "_libvirt": {"_domain_files", "_domain"},
     "_ledger": {"__enter__", "read", "_save", "_sync_folder"},
 }
 

@@ -136,3 +136,31 @@ def test_hostile_names_are_harmless_on_a_terminal() -> None:
     text = _results.render("Targets", rows, [])
     assert "\x1b" not in text
     assert len(text.splitlines()) == 2
+
+
+def test_vms_that_may_move_get_a_domain_with_their_new_devices() -> None:
+    """Asked on the host they leave; one that has no target gets none."""
+    rows = _results.prepared(MOVES, [], DONE, {"hv2": seen(101, 102)}, check_mode=False)
+    pairs = [{"source": UUID.format(old), "target": UUID.format(old + 100)} for old in (1, 2)]
+    assert _results.domains(MOVES, rows) == {"hv1": [{"workload": "vm1", "mdevs": pairs}]}
+    both = _results.prepared(MOVES, [], DONE, {}, check_mode=True)
+    assert [one["workload"] for one in _results.domains(MOVES, both)["hv1"]] == ["vm1", "vm2"]
+
+
+WRITTEN: list[t.Any] = [
+    pytest.param({"path": "/xml/1.xml", "msg": None}, ", domain XML /xml/1.xml", id="written"),
+    pytest.param({"path": "/x", "msg": "not validated"}, ", domain XML /x, but not validated", id="not validated"),
+    pytest.param({"path": None, "msg": "unknown VM"}, ", no domain XML: unknown VM", id="no file"),
+    pytest.param(None, ", no domain XML: host gone", id="no answer"),
+]
+
+
+@pytest.mark.parametrize(("one", "end"), WRITTEN)
+def test_row_says_what_became_of_the_domain(one: dict[str, t.Any] | None, end: str) -> None:
+    rows = _results.prepared(MOVES, [], DONE, {"hv2": seen(101, 102)}, check_mode=False)
+    domains = [{**one, "workload": "vm1"}] if one else []
+    _results.add_domains(rows, {"hv1": {"domains": domains, "msg": "host gone"}, "hv9": {"domains": []}})
+    lines = _results.render("Targets", rows, []).splitlines()
+    assert lines[1].endswith(end)
+    assert "domain" not in lines[2], "it failed, so nobody asked"
+    assert "  - " not in "".join(line for line in lines if "domain" in line)

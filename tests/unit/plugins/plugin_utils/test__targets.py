@@ -287,6 +287,7 @@ def moved() -> Facts:
         _own(facts, "hv2", held)
     for number in (0, 1):
         snapshot(facts, "hv1")["devices"][number]["in_use_by"] = []
+    snapshot(facts, "hv1")["workloads"] = [one for one in snapshot(facts, "hv1")["workloads"] if one["id"] != "vm1"]
     return facts
 
 
@@ -317,6 +318,9 @@ STAYS: dict[str, Spoil] = {
     "nothing moved": lambda f: f.update(fleet()),
     "one is still held": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=[holder(1)]),
     "its VM runs nowhere": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[holder(None)]),
+    "libvirt runs it, its process is hidden": lambda f: snapshot(f, "hv1")["workloads"].append(
+        dict(data.workload("vm1"), pid=None)
+    ),
     "nobody knows who holds it": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=None),
     "the VM is only shut down": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[]),
     "nobody knows whether it runs": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=None),
