@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "plugin_utils": {"plugin_utils", "module_utils"},
     "filter": {"plugin_utils", "module_utils._model"},
     "action": {"plugin_utils", "module_utils._model"},
+    "callback": {"plugin_utils"},
     "doc_fragments": set[str](),
 }
 
@@ -34,6 +35,7 @@ OUTSIDE = {
     "plugin_utils": {"ansible"},
     "filter": {"ansible"},
     "action": {"ansible"},
+    "callback": {"ansible"},
     "doc_fragments": set[str](),
 }
 
