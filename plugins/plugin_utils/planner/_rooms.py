@@ -151,7 +151,7 @@ class Floor:
         place = self._stocks.index(pick.stock)
         kind, left = pick.stock
         after = self._kinds[kind].take(left, pick.seat)
-        assert after is not None  # noqa: S101 - the pick was made of this very stock
+        assert after is not None, "a pick names a stock that can take it"
         self._stocks[place] = (kind, after)
         return place, pick.seat
 
