@@ -109,7 +109,9 @@ class Vm:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:
-    """Workloads that must not be together."""
+    """Workloads that must not be together: nobody is placed where another member is in the end, whether that one was
+    placed there too, is ``taken``, or is a VM of the problem that stays at home. Two that stay together do no harm:
+    the plan did not put them there."""
 
     name: str
     by_domain: bool
