@@ -93,6 +93,16 @@ def _filled(contract: type, value: object) -> object:
     return {**value, **lacking, **lists}
 
 
+def is_host(name: str) -> bool:
+    """Whether a plan may have a host of this name."""
+    return _HOST.fullmatch(name) is not None
+
+
+def is_workload(name: str) -> bool:
+    """Whether a plan may have a workload of this id."""
+    return bool(name) and _CONTROL.search(name) is None
+
+
 def age_error(plan: _model.Plan, max_age: int, now: str) -> str | None:
     """Why the plan is not of an age to be acted on, None when it is."""
     if _clock.within(plan["created"], max_age, now):
@@ -188,10 +198,10 @@ def _mistakes(plan: _model.Plan) -> t.Iterator[str]:
 
 
 def _move_mistakes(move: _model.Move) -> t.Iterator[str]:
-    if not move["workload"] or _CONTROL.search(move["workload"]):
+    if not is_workload(move["workload"]):
         yield f".workload must be text without control characters, not {move['workload']!r}"
     for key, host in (("source", move["source"]), ("target", move["target"])):
-        if not _HOST.fullmatch(host):
+        if not is_host(host):
             yield f".{key} must be the name of a host with letters, digits, dots, dashes and underscores, not {host!r}"
     if move["source"] == move["target"]:
         yield f".target must be another host than the source, not {move['target']} too"
