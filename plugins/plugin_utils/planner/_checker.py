@@ -100,7 +100,7 @@ class _Walk:
             for host in sorted(hosts)
             if host in snapshots
         }
-        self._devices = _held(snapshots, {move["target"] for move in plan["moves"] if move["passthrough"]})
+        self._passed = _held(snapshots, {move["target"] for move in plan["moves"] if move["passthrough"]})
         self._load: dict[str, list[int]] = {}
         """Host -> CPUs and memory that came less those that went."""
         self._where: dict[WorkloadKey, str] = {}
@@ -129,7 +129,7 @@ class _Walk:
         for host in batch["hosts"]:
             gone = left.get(host, [])
             self.rooms.give_back(host, [(one.parent, one.type) for one in gone if one.parent and one.type])
-            self._devices -= {one.spot for one in gone if one.parent is None}
+            self._passed -= {one.spot for one in gone if one.parent is None}
 
     def _hosts_of(self, move: Move, batch: Batch) -> None:
         who, target = _who(move), move["target"]
@@ -194,9 +194,9 @@ class _Walk:
         there = next((one for one in devices if one["id"] == spot[3]), None)
         if there is None or there["kind"] != "vfio":
             self.found.append(f"{_who(move)} is given {_place(spot)}, and there is no such VFIO device")
-        elif spot in self._devices:
+        elif spot in self._passed:
             self.found.append(f"{_who(move)} is given {_place(spot)}, which is not free")
-        self._devices.add(spot)
+        self._passed.add(spot)
 
     def _arrive(self, move: Move, resident: _Resident, parts: dict[str, _Part]) -> None:
         demand = self._policy.demand.get(resident.key, Spare(None, None))
@@ -322,18 +322,21 @@ def _wanted(plan: Plan) -> set[Spot]:
 
 def _residents(host: str, snapshot: Snapshot) -> t.Iterator[_Resident]:
     """The workloads of a host. A device that two claim is the first one's; one that nobody claims is its own."""
+    names = {workload["id"]: workload["name"] for workload in snapshot["workloads"]}
     owners: dict[str, str] = {}
-    names: dict[str, str | None] = {}
     for workload in snapshot["workloads"]:
-        names[workload["id"]] = workload["name"]
-        for name in workload["devices"]:
-            owners[name] = min(workload["id"], owners.get(name, workload["id"]))
+        for device in workload["devices"]:
+            owners[device] = min(workload["id"], owners.get(device, workload["id"]))
+    places: dict[str, tuple[str | None, str | None]] = {
+        each["id"]: (each["parent"], each["type"]) for each in snapshot["devices"]
+    }
+    for each in snapshot["devices"]:
+        if each["id"] not in owners and each["in_use_by"] != []:
+            claims = [holder["workload"] for holder in each["in_use_by"] or () if holder["workload"]]
+            owners[each["id"]] = min(claims, default=each["id"])
     found: dict[str, dict[str, _Part]] = {}
-    for device in snapshot["devices"]:
-        owner = owners.get(device["id"])
-        if owner is not None or device["in_use_by"] != []:
-            parts = found.setdefault(owner or device["id"], {})
-            parts[device["id"]] = _Part((host, None, None, device["id"]), device["parent"], device["type"])
+    for name, owner in owners.items():
+        found.setdefault(owner, {})[name] = _Part((host, None, None, name), *places.get(name, (None, None)))
     for ident, parts in found.items():
         yield _Resident((host, ident), names.get(ident), host, parts)
 

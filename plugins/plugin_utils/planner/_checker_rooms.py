@@ -20,8 +20,6 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import Capac
 Place = tuple[str, str]
 """Host and parent."""
 
-_INFERRED = ("description", "siblings")
-
 
 @dataclasses.dataclass
 class _Room:
@@ -118,7 +116,7 @@ def _parent(snapshot: Snapshot | None, address: str) -> Parent | None:
 
 
 def _contradictions(room: _Room) -> t.Iterator[str]:
-    """Where the record and what the driver shows cannot both be true. The operator may know better than a driver."""
+    """Where the record promises what the driver does not. The operator may know better than a driver."""
     record = room.record
     if record["origin"] == "operator":
         return
@@ -128,8 +126,7 @@ def _contradictions(room: _Room) -> t.Iterator[str]:
         if shown is None:
             continue
         fits = _fits(room, kind)
-        wrong = fits != shown if record["origin"] in _INFERRED else fits > shown
-        if wrong:
+        if fits > shown:
             yield f"the plan's {record['model']} record has room for {fits} of {kind}, and its driver shows {shown}"
         if most is not None and most < shown:
             yield f"the plan's record lets at most {most} of {kind} onto it, and its driver shows {shown} more"
@@ -184,17 +181,16 @@ def _give_back(room: _Room, kinds: t.Sequence[str]) -> None:
             for resource, units in room.needs.get(kind, {}).items():
                 room.left[resource] = room.left.get(resource, 0) + units
         return
-    room.left = {
-        kind: max(0, total - room.alive[kind])
-        for kind in room.shown
-        if set(room.alive) <= {kind} and (total := _total(room, kind)) is not None
-    }
+    room.left = {kind: _after(room, kind) for kind in room.shown}
 
 
-def _total(room: _Room, kind: str) -> int | None:
-    """Instances that an exclusive parent takes when nothing else is on it; None when that cannot be told."""
-    most = room.most.get(kind)
-    shown = room.shown.get(kind)
-    if most is not None or shown is None or set(room.before) - {kind}:
-        return most
-    return shown + room.before[kind]
+def _after(room: _Room, kind: str) -> int:
+    """Instances of a type that an exclusive parent takes when some have gone."""
+    others = {other for other, count in room.alive.items() if other != kind and count}
+    if any(room.alive[other] > room.before[other] for other in others):
+        return 0
+    # What the driver showed then and what has gone since; a parent with nothing else on it has its full room again.
+    have = (room.shown[kind] or 0) + room.before[kind]
+    if not others:
+        have = max(have, room.most.get(kind) or 0)
+    return max(0, have - room.alive[kind])

@@ -320,7 +320,6 @@ MUTATIONS: dict[str, tuple[Change, str]] = {
         of_left(1, 2, units=6),
         "hv3 q1: the plan's shared_units record has room for 6 of u1, and its driver shows 4",
     ),
-    "record of less than the driver shows": (of_left(1, 2, units=3), "room for 3 of u1, and its driver shows 4"),
     "costs that nobody could have seen": (
         of_record(1, types=record("vector", "x", [("u1", None, {"units": 1}), ("u2", None, {"units": 1})])["types"]),
         "hv3 q1: the plan's shared_units record has room for 4 of u2, and its driver shows 2",
