@@ -12,6 +12,7 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Parent, Snapshot
@@ -92,59 +93,70 @@ class _State(t.NamedTuple):
 
 def derive(hosts: t.Iterable[_nodes.Host], overrides: t.Sequence[Override], leaving: Leaving) -> Capacities:
     """The room of every parent of these hosts."""
-    states: dict[_State, _State] = {}
-    places: list[tuple[Place, _State]] = []
+    numbers: dict[_State, int] = {}
+    places: list[tuple[Place, int]] = []
     for host in hosts:
         if host.snapshot is not None:
             for address, state in _states(host.name, host.snapshot, overrides, leaving.get(host.name, ())):
-                places.append(((host.name, address), states.setdefault(state, state)))
+                places.append(((host.name, address), numbers.setdefault(state, len(numbers))))
     observed: dict[Alike, set[Seen]] = {}
-    for state in states:
+    for state in numbers:
         observed.setdefault(state.alike, set()).add(state.seen)
     groups = {alike: _Group(alike, seen) for alike, seen in observed.items()}
-    rooms = {state: groups[state.alike].room(state, overrides) for state in states}
-    notes = _notes([(place, state, rooms[state]) for place, state in places], overrides)
-    return Capacities({place: rooms[state] for place, state in places}, notes)
+    states = list(numbers)
+    rooms = [groups[state.alike].room(state, overrides) for state in states]
+    return Capacities({place: rooms[number] for place, number in places}, _notes(places, states, rooms, overrides))
 
 
 def _states(
     host: str, snapshot: Snapshot, overrides: t.Sequence[Override], leaving: t.Collection[str]
 ) -> t.Iterator[tuple[str, _State]]:
     used: dict[str, dict[str | None, int]] = {}
-    gone: dict[tuple[str, str | None], int] = {}
+    gone: dict[str, dict[str | None, int]] = {}
     for device in snapshot["devices"]:
         parent, kind_of = device["parent"], device["type"]
         if device["kind"] == "mdev" and parent is not None:
             counts = used.setdefault(parent, {})
             counts[kind_of] = counts.get(kind_of, 0) + 1
             if device["id"] in leaving:
-                gone[parent, kind_of] = gone.get((parent, kind_of), 0) + 1
+                counts = gone.setdefault(parent, {})
+                counts[kind_of] = counts.get(kind_of, 0) + 1
     for each in snapshot["parents"]:
         if each["state"] == "ok" and each["types"]:
             address = each["address"]
             alike, room = _alike(each)
             counts = used.get(address, {})
-            own = tuple([counts.get(name, 0) for name in alike.types])
+            own = _counted(counts, alike.types)
             # Of a type that is not there any more, or not known: whatever it takes, it is somebody's.
             seen = Seen(room, own, sum(counts.values()) - sum(own))
-            going = tuple([gone.get((address, name), 0) for name in alike.types]) if gone else (0,) * len(own)
-            chosen = next((n for n, one in enumerate(overrides) if _fits(one, host, each)), None)
-            yield address, _State(alike, seen, going, chosen)
+            chosen = next((n for n, one in enumerate(overrides) if _fits(one, host, each)), None) if overrides else None
+            yield address, _State(alike, seen, _counted(gone.get(address, {}), alike.types), chosen)
+
+
+def _counted(counts: t.Mapping[str | None, int], types: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple([counts.get(name, 0) for name in types]) if counts else (0,) * len(types)
 
 
 def _alike(parent: Parent) -> tuple[Alike, tuple[int | None, ...]]:
-    types = {each["id"]: each for each in parent["types"]}
-    ordered = [types[name] for name in sorted(types)]
+    listed = parent["types"]
+    types = [listed[place] for place in _order(tuple([each["id"] for each in listed]))]
     hardware = parent["hardware"]
     alike = Alike(
         parent["driver"],
         parent["vendor"],
         (hardware["vendor"], hardware["model"]),
-        tuple([each["id"] for each in ordered]),
-        tuple([each["description"] for each in ordered]),
+        tuple([each["id"] for each in types]),
+        tuple([each["description"] for each in types]),
     )
-    rooms = [each["available_instances"] for each in ordered]
+    rooms = [each["available_instances"] for each in types]
     return alike, tuple([room if room is not None and 0 <= room < _SENSIBLE else None for room in rooms])
+
+
+@functools.lru_cache(maxsize=1024)
+def _order(ids: tuple[str, ...]) -> tuple[int, ...]:
+    """Places of the ids in their order; the same few lists occur on all hosts."""
+    places = {name: place for place, name in enumerate(ids)}
+    return tuple(places[name] for name in sorted(places))
 
 
 def _fits(override: Override, host: str, parent: Parent) -> bool:
@@ -254,12 +266,19 @@ def _contradicted(rule: Rule) -> Rule:
     return dataclasses.replace(_drivers.UNKNOWN, detail=detail)
 
 
-def _notes(found: t.Sequence[tuple[Place, _State, Room]], overrides: t.Sequence[Override]) -> tuple[Note, ...]:
+def _notes(
+    places: t.Sequence[tuple[Place, int]],
+    states: t.Sequence[_State],
+    rooms: t.Sequence[Room],
+    overrides: t.Sequence[Override],
+) -> tuple[Note, ...]:
     silent: dict[str, list[str]] = {}
     uncounted: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
-    for (host, parent), state, room in found:
-        if len(room.model.types) < len(state.alike.types):
+    lacking = [len(room.model.types) < len(state.alike.types) for state, room in zip(states, rooms, strict=True)]
+    for (host, parent), number in places:
+        state, room = states[number], rooms[number]
+        if lacking[number]:
             for name, shown in zip(state.alike.types, state.seen.room, strict=True):
                 if shown is None:
                     silent.setdefault(host, []).append(f"{parent}/{name}")
@@ -267,7 +286,7 @@ def _notes(found: t.Sequence[tuple[Place, _State, Room]], overrides: t.Sequence[
                     uncounted.setdefault(host, []).append(f"{parent}/{name}")
         if state.override is not None and room.model.origin != "operator":
             refused.setdefault(host, []).append(parent)
-    chosen = {state.override for _place, state, _room in found}
+    chosen = {state.override for state in states}
     return (
         *_by_host(silent, "room_unknown", "nothing is planned onto types that do not say how many more fit"),
         *_by_host(uncounted, "no_cost", "nothing is planned onto types that the policy's capacity has no costs for"),

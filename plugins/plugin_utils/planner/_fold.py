@@ -351,12 +351,15 @@ class _Floor:
         for number, target in enumerate(self._targets):
             if number not in self._yes and number not in self._unknown:
                 continue
-            for member in target["members"]:
-                device, parent = member["device"], member["parent"]
-                if device is None and parent is not None and member["host"] in types:
-                    types[member["host"]].setdefault(parent, []).append(number)
-                elif device is not None and target["kind"] == "vfio":
-                    devices.setdefault(member["host"], {})[device] = number
+            if target["scope"] == "type":
+                for member in target["members"]:
+                    parent = member["parent"]
+                    if parent is not None and member["host"] in types:
+                        types[member["host"]].setdefault(parent, []).append(number)
+            elif target["kind"] == "vfio":
+                for member in target["members"]:
+                    if member["device"] is not None:
+                        devices.setdefault(member["host"], {})[member["device"]] = number
         return types, devices
 
     def _shapes_of(self, host: str) -> t.Iterator[tuple[str, _Shape]]:
