@@ -158,7 +158,7 @@ class Bound(t.NamedTuple):
     vms: int
     """No solution that empties at least as many hosts as the given one places more VMs."""
     method: str
-    """Stable code of what proved it: everything (all were placed), flow, merged, configurations."""
+    """Stable code of what proved it: everything (all were placed), nothing (no host takes any), configurations."""
 
 
 def emptied(problem: Problem, placed: t.Collection[int]) -> list[int]:
