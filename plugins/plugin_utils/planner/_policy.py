@@ -231,10 +231,15 @@ def _rolling(value: object, fleet: _Fleet, wrong: list[str]) -> Rolling | None:
     most = _maybe_count(given.get("max_unavailable"), "rolling.max_unavailable", wrong, 1)
     batches = tuple(
         tuple(sorted(set(fleet.hosts(each, f"rolling.batches[{number}]"))))
-        for number, each in enumerate(_items(given.get("batches") or [], "rolling.batches", wrong))
+        for number, each in enumerate(
+            _items([] if given.get("batches") is None else given["batches"], "rolling.batches", wrong)
+        )
     )
-    if ("max_unavailable" in given) == ("batches" in given):
+    listed = given.get("batches") is not None
+    if (given.get("max_unavailable") is not None) == listed:
         wrong.append("rolling needs either max_unavailable or batches")
+    elif listed and not batches:
+        wrong.append("rolling.batches names no host")
     seen: set[str] = set()
     for number, batch in enumerate(batches):
         if not batch:
