@@ -96,7 +96,7 @@ class _Walk:
         self._matrix = _Matrix(pairings, _wanted(plan))
         hosts = {host for batch in planning["batches"] for host in batch["hosts"]}
         self._residents = {
-            host: {one.key[1]: one for one in _residents(host, snapshots[host])}
+            host: {one.key[1]: one for one in _residents(host, snapshots[host], policy)}
             for host in sorted(hosts)
             if host in snapshots
         }
@@ -320,8 +320,9 @@ def _wanted(plan: Plan) -> set[Spot]:
     return wanted
 
 
-def _residents(host: str, snapshot: Snapshot) -> t.Iterator[_Resident]:
-    """The workloads of a host. A device that two claim is the first one's; one that nobody claims is its own."""
+def _residents(host: str, snapshot: Snapshot, policy: Policy) -> t.Iterator[_Resident]:
+    """The workloads of a host. A device that two claim is the first one's; one that nobody claims is its own. Who has
+    no device matters only where the policy names it."""
     names = {workload["id"]: workload["name"] for workload in snapshot["workloads"]}
     owners: dict[str, str] = {}
     for workload in snapshot["workloads"]:
@@ -334,7 +335,7 @@ def _residents(host: str, snapshot: Snapshot) -> t.Iterator[_Resident]:
         if each["id"] not in owners and each["in_use_by"] != []:
             claims = [holder["workload"] for holder in each["in_use_by"] or () if holder["workload"]]
             owners[each["id"]] = min(claims, default=each["id"])
-    found: dict[str, dict[str, _Part]] = {}
+    found: dict[str, dict[str, _Part]] = {ident: {} for ident in names if (host, ident) in policy.conduct}
     for name, owner in owners.items():
         found.setdefault(owner, {})[name] = _Part((host, None, None, name), *places.get(name, (None, None)))
     for ident, parts in found.items():
@@ -449,7 +450,7 @@ def _sums(plan: Plan, planning: Planning) -> t.Iterator[str]:
     if bound is None or gap is None:
         return
     hosts = sum(len(batch["emptied"]) for batch in planning["batches"])
-    moves = len(plan["moves"])
+    moves = len({move["workload"] for move in plan["moves"]})
     for what, most, have, less in (
         ("hosts", bound["hosts"], hosts, gap["hosts"]),
         ("workloads", bound["workloads"], moves, gap["workloads"]),
