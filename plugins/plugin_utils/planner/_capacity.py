@@ -246,7 +246,7 @@ def _guesses(rule: Rule, shown: t.Mapping[str, int], seen: Seen, types: t.Sequen
     if rule.totals is not None and counted and not seen.untyped:
         used = {name: -count for name, count in zip(types, seen.used, strict=True)}
         yield _more(rule.totals, rule.costs, used)
-    if rule.origin != "siblings":  # whose costs are too high on purpose: rooms times costs would be more than there is
+    if not rule.rounded:
         places = range(len(rule.resources))
         yield tuple(max((rule.costs[name][each] * room for name, room in shown.items()), default=0) for each in places)
 

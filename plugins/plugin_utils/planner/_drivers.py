@@ -36,6 +36,8 @@ class Rule:
     """Units of an empty parent, where they are known."""
     most: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Type -> instances that an empty parent takes, where that is known."""
+    rounded: bool = False
+    """Costs are too high on purpose, so only what they leave of the totals counts."""
 
     @property
     def exclusive(self) -> bool:
@@ -154,7 +156,13 @@ def by_siblings(alike: Alike, observed: t.Collection[Seen]) -> Rule | None:
         f"an empty one takes {takes}, and an instance is counted as its share of that"
     )
     return Rule(
-        "shared_units", "siblings", detail, (UNITS,), {alike.types[each]: (costs[each],) for each in counted}, (total,)
+        "shared_units",
+        "siblings",
+        detail,
+        (UNITS,),
+        {alike.types[each]: (costs[each],) for each in counted},
+        (total,),
+        rounded=True,
     )
 
 

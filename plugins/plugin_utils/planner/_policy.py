@@ -257,10 +257,10 @@ def _apart(value: object, fleet: _Fleet, wrong: list[str]) -> tuple[Apart, ...]:
     for number, each in enumerate(_items(value, "anti_affinity", wrong)):
         where = f"anti_affinity[{number}]"
         given = _mapping(each, where, wrong, ("name", "across", "workloads"))
-        members = [
-            fleet.workload(one, f"{where}.workloads[{place}]")
-            for place, one in enumerate(_items(given.get("workloads", []), f"{where}.workloads", wrong))
-        ]
+        listed = _items(given.get("workloads", []), f"{where}.workloads", wrong)
+        if len(listed) < 2:
+            wrong.append(f"{where}.workloads names fewer than two: nobody is kept apart")
+        members = [fleet.workload(one, f"{where}.workloads[{place}]") for place, one in enumerate(listed)]
         name = _maybe_text(given.get("name"), f"{where}.name", wrong) or f"group {number + 1}"
         across = _choice(given.get("across", "host"), f"{where}.across", wrong, t.get_args(_Across))
         groups.append(Apart(name, across, tuple(sorted({one for one in members if one is not None}))))
