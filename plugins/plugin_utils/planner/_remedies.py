@@ -69,8 +69,10 @@ class Remedies:
                 more = _more(self._problem.kinds[parent.kind], parent, seat)
                 if self._frees(vm, number, _with(host, place, more), ("instance", place, seat)):
                     kind = self._problem.kinds[parent.kind].seats[seat].type
-                    what = f"one more instance of {kind} on {host.name} {parent.address}"
-                    detail = f"{what if kind else f'{host.name} {parent.address}, were it free,'} would do"
+                    what = f"instance of {kind} on {host.name} {parent.address}"
+                    if kind is None:
+                        what = f"device like {parent.address} on {host.name}"
+                    detail = f"one more {what} would do"
                     yield _remedy("instance", detail, host, parent.address, kind)
 
     def _seats(self, host: Host, needs: t.Iterable[int]) -> t.Iterator[tuple[int, int]]:
