@@ -293,23 +293,63 @@ def promises(model: Model, left: Left, depth: int) -> t.Iterator[tuple[str, ...]
 ORDERS = st.lists(st.sampled_from(["a", "b"]), max_size=6)
 
 
-@given(truth=truths(), orders=st.lists(ORDERS, min_size=1, max_size=5), data=st.data())
+def states(truth: Truth, orders: list[list[str]]) -> list[Counts]:
+    """Parents on their way: after each step of each order."""
+    return [grown(truth, order, step) for order in orders for step in range(len(order) + 1)]
+
+
+@given(
+    truth=truths(),
+    orders=st.lists(ORDERS, min_size=1, max_size=3),
+    untyped=st.sampled_from([0, 0, 1]),
+    data=st.data(),
+)
 @MANY
 def test_what_parents_show_together_never_promises_more_than_there_is(
-    truth: Truth, orders: list[list[str]], data: st.DataObject
+    truth: Truth, orders: list[list[str]], untyped: int, data: st.DataObject
 ) -> None:
     """The heart of it: whatever the resources behind the numbers, each sequence of creates that is allowed succeeds."""
-    states = [grown(truth, order) for order in orders]
-    leave = [{name: data.draw(st.integers(0, count)) for name, count in used.items()} for used in states]
-    cards = [Card(truth.room(used), used, going) for used, going in zip(states, leave, strict=True)]
-    for room, used, going in zip(derived(cards), states, leave, strict=True):
-        stay = {name: used[name] - going[name] for name in used}
+    fillings = states(truth, orders)
+    leave = [{name: data.draw(st.integers(0, count)) for name, count in used.items()} for used in fillings]
+    cards = [Card(truth.room(used), used, going) for used, going in zip(fillings, leave, strict=True)]
+    # On the last one somebody makes another instance, and it does not say yet of which type it is.
+    half = grown(truth, [data.draw(st.sampled_from(sorted(truth.needs)))] if untyped else [])
+    cards.append(Card(truth.room(half), {"": sum(half.values())}))
+    checks = zip(derived(cards), [*fillings, half], [*leave, {}], strict=True)
+    for room, used, going in checks:
+        stay = {name: used[name] - going.get(name, 0) for name in used}
         for left, there in ((room.left, used), (room.full, stay)):
             for creates in promises(room.model, left, 4):
                 now = dict(there)
                 for name in creates:
                     assert truth.room(now)[name] > 0
                     now[name] += 1
+
+
+def test_the_property_above_sees_pools_of_every_size() -> None:
+    """A pool of 9 units: seen together, two types of 2 and 3 units each are shares of it, 4 and 3 of them."""
+    truth = Truth((9,), {"a": (2,), "b": (3,)})
+    rooms = derived([Card(truth.room(used), used) for used in states(truth, [["a", "b", "a"]])])
+    assert {(room.model.name, room.model.origin, room.model.costs) for room in rooms} == {
+        ("shared_units", "siblings", ((3,), (4,)))
+    }
+    assert [room.left for room in rooms] == [(12,), (9,), (5,), (2,)]
+
+
+@pytest.mark.parametrize("other", ["b", ""])
+def test_a_living_instance_without_costs_makes_the_operators_totals_useless(other: str) -> None:
+    """Seven units in all, one of them is taken by an instance that the policy cannot speak of."""
+    rule = override("shared_units", costs={"a": {"units": 2}, "c": {"units": 3}}, totals={"units": 7})
+    room = derived([Card({"a": 3, "b": 6, "c": 2}, {other: 1})], overrides=[rule])[0]
+    assert (room.model.types, room.left) == (("a", "c"), (6,))
+
+
+def test_an_instance_of_no_known_type_makes_shares_useless() -> None:
+    """What it takes of the pool is not known, so its card is planned as one type at a time."""
+    truth = Truth((9,), {"a": (2,), "b": (3,)})
+    alike = [Card(truth.room(used), used) for used in states(truth, [["a", "b", "a"]])]
+    room = derived([*alike, Card({"a": 3, "b": 2}, {"": 1})])[-1]
+    assert shape(room) == ("unknown", "default", {"a": 3, "b": 2}, {"a": 3, "b": 2})
 
 
 @given(truth=truths(), order=ORDERS, given_totals=st.booleans())
