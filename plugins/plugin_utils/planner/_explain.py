@@ -116,16 +116,18 @@ class _Look:
         self._view = view
         self._remedies = Remedies(view, folded, explainer.pairs)
         self._rivalries: dict[t.Hashable, Contention] = {}
-        self._unseen = sum(not host.target and not host.drained for host in view.problem.hosts)
+        self._contentions: dict[t.Hashable, _Why] = {}
+        problem = view.problem
+        self._moving = {(problem.hosts[vm.host].name, vm.id) for vm in problem.vms}
+        self._unseen = sum(not host.target and not host.drained for host in problem.hosts)
 
     def at(self, number: int) -> tuple[_Why, list[Remedy]]:
         """Why this VM stays, and what would free it."""
         vm = self._view.problem.vms[number]
         prospect = self._view.prospect(vm)
-        family = self._view.family(number, prospect.free)
-        away = tuple(host for host in prospect.away if host != vm.host)
+        family = self._view.family(number)
         rivalry = self._rivalry(number, vm) if prospect.holding and family is None else _NOBODY
-        return self._why(vm, prospect, away, family, rivalry), self._remedies.of(number, prospect, rivalry, family)
+        return self._why(vm, prospect, family, rivalry), self._remedies.of(number, prospect, rivalry, family)
 
     def _rivalry(self, number: int, vm: Vm) -> Contention:
         key = (vm.needs, vm.cpus, vm.memory, vm.groups)
@@ -133,17 +135,18 @@ class _Look:
             self._rivalries[key] = contention(self._view.problem, self._view.case.solution, number)
         return self._rivalries[key]
 
-    def _why(
-        self, vm: Vm, prospect: Prospect, away: tuple[int, ...], family: Family | None, rivalry: Contention
-    ) -> _Why:
+    def _why(self, vm: Vm, prospect: Prospect, family: Family | None, rivalry: Contention) -> _Why:
+        if family:
+            return self._limited(vm, family)
         if prospect.holding:
-            return self._limited(vm, family) if family else self._contended(prospect, rivalry)
+            return self._contended(prospect, rivalry)
+        away = tuple(host for host in prospect.away if host != vm.host)
         if away:
             return self._in_maintenance(vm, away)
         if prospect.offering:
-            hosts = _members(prospect)
-            detail = f"{self._tell.names(hosts)} would accept it, but could not hold it even without what can leave"
-            return _Why("no_capacity", detail, hosts)
+            hosts = self._tell.names(prospect.offering)
+            detail = f"{hosts} would accept it, but could not hold it even without what can leave"
+            return _Why("no_capacity", detail, prospect.offering)
         if prospect.unknown:
             return self._unknown(vm, prospect.unknown)
         return self._refused(vm)
@@ -191,25 +194,20 @@ class _Look:
         return _Why(reason, f"{host.name} has room for it, but {' and '.join(parts)}", (family.host,))
 
     def _contended(self, prospect: Prospect, rivalry: Contention) -> _Why:
-        problem = self._view.problem
-        hosts = _members(prospect)
-        rivals = [problem.vms[each].id for each in rivalry.rivals]
-        what = "also by" if rivals else "by"
-        if not rivals:
-            gone = {(problem.hosts[vm.host].name, vm.id) for vm in problem.vms}
-            rivals = self._tell.residents(hosts[:LISTED], gone)
-        detail = f"all room that {self._tell.names(hosts)} could have for it is taken"
-        if rivals:
-            detail = f"{detail}, {what} {listed(rivals)}"
-        return _Why("contention", detail, hosts, tuple(rivals))
-
-
-def _members(prospect: Prospect) -> tuple[int, ...]:
-    """Those that could hold it, else those that would accept it."""
-    return tuple(sorted(host for sort in prospect.holding or prospect.offering for host in sort.members))
+        hosts, vms = prospect.holding, self._view.problem.vms
+        key = (hosts, rivalry)
+        if key not in self._contentions:
+            rivals = [vms[each].id for each in rivalry.rivals[: LISTED + 1]]
+            who = f"also by {listed(rivals)}" if rivals else ""
+            if not rivals:
+                rivals = self._tell.residents(hosts, self._moving)
+                who = f"by {listed(rivals)}" if rivals else ""
+            detail = f"all room that {self._tell.names(hosts)} could have for it is taken"
+            detail = f"{detail}, {who}" if who else detail
+            self._contentions[key] = _Why("contention", detail, hosts, tuple(rivals))
+        return self._contentions[key]
 
 
 def listed(names: t.Sequence[str]) -> str:
-    """``a, b, c and 4 more``."""
-    more = len(names) - SAID
-    return f"{', '.join(names[:SAID])} and {more} more" if more > 0 else ", ".join(names)
+    """``a, b, c and others``: a list is cut off where nobody reads on."""
+    return f"{', '.join(names[:SAID])} and others" if len(names) > SAID else ", ".join(names)

@@ -13,8 +13,15 @@ import functools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground import Task
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Group, Host, Problem, Solution, Vm
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Demand, Rooms, demand
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    Group,
+    Host,
+    Left,
+    Problem,
+    Solution,
+    Vm,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
 
 
 class Case(t.NamedTuple):
@@ -27,32 +34,34 @@ class Case(t.NamedTuple):
     emptied: tuple[int, ...]
 
 
+ENOUGH: t.Final = 11
+"""Hosts of each sort that are looked for: as many as a person reads, and the VM's own."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sort:
     """Hosts that only their names and domains tell apart."""
 
     sample: Host
-    free: int
-    """State after the moves, without limits of the host."""
-    full: int
-    """State of such a host when everything that can be evacuated has left it, without limits."""
+    free: Host
+    """After the moves, without limits of the host."""
+    full: Host
+    """When everything that can be evacuated has left it, without limits."""
     members: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Prospect:
-    """What the hosts are for one class of VMs. Own hosts are among ``away``."""
+    """What the hosts are for one class of VMs: the first ENOUGH of each, ascending. Own hosts are among ``away``."""
 
-    offering: list[Sort]
+    offering: tuple[int, ...]
     """Targets whose drivers take all its devices."""
-    holding: list[Sort]
+    holding: tuple[int, ...]
     """Those of them that could hold it if they were emptied."""
-    free: list[Sort]
-    """Those of them that have room, whatever their limits."""
     away: tuple[int, ...]
-    """Drained hosts that could hold it if they were emptied, ascending."""
+    """Drained hosts that could hold it if they were emptied."""
     unknown: tuple[int, ...]
-    """Targets that would be offering if unknown answers counted, ascending."""
+    """Targets that would be offering if unknown answers counted."""
 
 
 class Family(t.NamedTuple):
@@ -73,23 +82,31 @@ class View:
         self.placed: dict[int, int] = {each.vm: each.host for each in case.solution.placements}
         self._rooms = Rooms(self.problem.kinds)
         self._sorts = self._sorted(case.after)
+        hosts = self.problem.hosts
+        self._limited = any(not host.incoming == host.cpus == host.memory is None for host in hosts)
+        self._prospects: dict[tuple[int, ...], Prospect] = {}
+        self._free: dict[tuple[int, ...], list[Sort]] = {}
         self._takes: dict[tuple[int, bool], frozenset[int]] = {}
-        self._prospects: dict[Demand, Prospect] = {}
+        self._room: dict[tuple[int, Left], frozenset[int]] = {}
 
     def prospect(self, vm: Vm) -> Prospect:
-        """Of all VMs of this class."""
-        wanted = demand(vm)
-        found = self._prospects.get(wanted)
+        """Of all VMs with these devices."""
+        found = self._prospects.get(vm.needs)
         if found is None:
-            found = self._prospects[wanted] = self._look(wanted)
+            found = self._prospects[vm.needs] = self._look(vm.needs)
         return found
 
-    def family(self, number: int, free: t.Iterable[Sort]) -> Family | None:
+    def family(self, number: int) -> Family | None:
         """The smallest family of limits and groups that keeps a VM from a host with room; None when there is none."""
         vm = self.problem.vms[number]
+        if not self._limited and not vm.groups:
+            return None
+        if vm.needs not in self._free:
+            targets = self._accepting(vm.needs, barred=False, target=True)
+            self._free[vm.needs] = [sort for sort in targets if self._fits(sort.free, vm.needs)]
         taken = {each: self._taken(number, each) for each in vm.groups}
         best: tuple[int, Family] | None = None
-        for sort in free:
+        for sort in self._free[vm.needs]:
             limits = _lacking(sort.sample, vm)
             for host in sort.members if taken else sort.members[:1]:
                 found = Family(limits, self._against(host, taken), host)
@@ -107,41 +124,56 @@ class View:
             found = self._takes[kind, barred] = frozenset[int]().union(*every)
         return need in found
 
-    def _look(self, wanted: Demand) -> Prospect:
-        bare: Demand = (wanted[0], 0, 0)
-        offering = [sort for sort in self._sorts if self._accepts(sort, wanted, barred=False)]
-        unknown = [
-            number
-            for sort in self._sorts
-            if sort.sample.target and sort not in offering and self._accepts(sort, wanted, barred=True)
-            for number in sort.members
-        ]
-        holding = [sort for sort in offering if self._rooms.options(sort.full, bare)]
-        targets = [sort for sort in offering if sort.sample.target]
+    def _look(self, needs: tuple[int, ...]) -> Prospect:
+        targets = self._accepting(needs, barred=False, target=True)
+        drained = self._accepting(needs, barred=False, target=False)
+        sure = set(map(id, targets))
+        maybe = self._accepting(needs, barred=True, target=True)
         return Prospect(
-            offering=targets,
-            holding=[sort for sort in holding if sort.sample.target],
-            free=[sort for sort in targets if self._rooms.options(sort.free, bare)],
-            away=tuple(sorted(number for sort in holding if sort.sample.drained for number in sort.members)),
-            unknown=tuple(sorted(unknown)),
+            offering=_first(targets),
+            holding=_first(sort for sort in targets if self._fits(sort.full, needs)),
+            away=_first(sort for sort in drained if sort.sample.drained and self._fits(sort.full, needs)),
+            unknown=_first(sort for sort in maybe if id(sort) not in sure),
         )
 
-    def _accepts(self, sort: Sort, wanted: Demand, barred: bool) -> bool:
-        kinds = {parent.kind for parent in sort.sample.parents}
-        return all(any(self.takes(kind, need, barred) for kind in kinds) for need in set(wanted[0]))
+    def _accepting(self, needs: tuple[int, ...], barred: bool, target: bool) -> list[Sort]:
+        return [
+            sort
+            for kinds, sorts in self._sorts[target].items()
+            if all(any(self.takes(kind, need, barred) for kind in kinds) for need in dict.fromkeys(needs))
+            for sort in sorts
+        ]
 
-    def _sorted(self, hosts: t.Iterable[Host]) -> list[Sort]:
+    def _fits(self, host: Host, needs: tuple[int, ...]) -> bool:
+        # Most that is not to be had can be told of one device.
+        if not all(any(self._has_room(each.kind, each.left, need) for each in host.parents) for need in needs):
+            return False
+        return len(needs) == 1 or bool(self._rooms.options(self._rooms.of(host), (needs, 0, 0)))
+
+    def _has_room(self, kind: int, left: Left, need: int) -> bool:
+        found = self._room.get((kind, left))
+        if found is None:
+            of_it = self.problem.kinds[kind]
+            seats = (seat for number, seat in enumerate(of_it.seats) if of_it.take(left, number) is not None)
+            found = self._room[kind, left] = frozenset[int]().union(*(seat.yes | seat.maybe for seat in seats))
+        return need in found
+
+    def _sorted(self, hosts: t.Iterable[Host]) -> dict[bool, dict[frozenset[int], list[Sort]]]:
+        """Whether they are targets -> kinds of their parents -> sorts."""
         found: dict[t.Hashable, Sort] = {}
+        sorts: dict[bool, dict[frozenset[int], list[Sort]]] = {True: {}, False: {}}
         for number, host in enumerate(hosts):
             parents = tuple(sorted((each.kind, each.left, each.full) for each in host.parents))
             key = (parents, host.incoming, host.cpus, host.memory, host.target, host.drained)
-            if key not in found:
+            sort = found.get(key)
+            if sort is None:
                 free = dataclasses.replace(host, incoming=None, cpus=None, memory=None)
                 full = tuple(dataclasses.replace(each, left=each.full) for each in host.parents)
-                emptied = dataclasses.replace(free, parents=full)
-                found[key] = Sort(host, self._rooms.of(free), self._rooms.of(emptied), [])
-            found[key].members.append(number)
-        return list(found.values())
+                sort = found[key] = Sort(host, free, dataclasses.replace(free, parents=full), [])
+                kinds = frozenset(each.kind for each in host.parents)
+                sorts[host.target].setdefault(kinds, []).append(sort)
+            sort.members.append(number)
+        return sorts
 
     def _against(self, host: int, taken: t.Mapping[int, frozenset[str]]) -> tuple[int, ...]:
         groups = self.problem.groups
@@ -166,3 +198,12 @@ def _lacking(host: Host, vm: Vm) -> tuple[str, ...]:
     """Limits of a host that this VM would break."""
     left = (("incoming", host.incoming, 1), ("cpus", host.cpus, vm.cpus), ("memory", host.memory, vm.memory))
     return tuple(name for name, have, want in left if have is not None and have < want)
+
+
+def _first(sorts: t.Iterable[Sort]) -> tuple[int, ...]:
+    found: list[int] = []
+    for sort in sorts:
+        found += sort.members
+        if len(found) >= ENOUGH:
+            break
+    return tuple(sorted(found)[:ENOUGH])

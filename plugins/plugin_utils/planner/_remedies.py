@@ -46,23 +46,27 @@ class Remedies:
         self._folded = folded
         self._pairs = pairs
         self._known: dict[t.Hashable, Solution | None] = {}
+        self._emptied = frozenset(view.case.emptied)
+        self._shared: dict[t.Hashable, list[Remedy]] = {}
+        """Class of VMs -> remedies that do not depend on where they are."""
         self._allowing = _Allowing(self._problem.kinds)
 
     def of(self, vm: int, prospect: Prospect, rivalry: Contention, family: Family | None) -> list[Remedy]:
         """At most one of each kind, the least intrusive first."""
-        makers = (
-            self._instance(vm, rivalry, prospect),
-            self._allow_unknown(vm, prospect),
-            self._limit(vm, family),
-            self._anti_affinity(vm, family),
-            self._order(vm, prospect),
-            self._host(vm, prospect),
-        )
-        return [remedy for maker in makers if (remedy := next(maker, None)) is not None]
+        key = (self._class(vm), family)
+        if key not in self._shared:
+            self._shared[key] = _firsts(
+                self._instance(vm, rivalry, prospect),
+                self._allow_unknown(vm, prospect),
+                self._limit(vm, family),
+                self._anti_affinity(vm, family),
+            )
+        own = _firsts(self._order(vm, prospect), self._host(vm, prospect))
+        return [Remedy({**each}) for each in (*self._shared[key], *own)]
 
     def _instance(self, vm: int, rivalry: Contention, prospect: Prospect) -> t.Iterator[Remedy]:
         needs = rivalry.needs or self._problem.vms[vm].needs
-        for number in _some(rivalry.hosts or _firsts(prospect)):
+        for number in _some(rivalry.hosts or prospect.offering):
             host = self._problem.hosts[number]
             for place, seat in self._seats(host, needs):
                 parent = host.parents[place]
@@ -125,14 +129,14 @@ class Remedies:
         """Hosts that are drained together, but need not be: one is the place for what comes from the other."""
         own = self._problem.vms[vm].host
         name = self._problem.hosts[own].name
-        others = _some(number for number in prospect.away if number != own)
-        for number in others:
+        others = [number for number in prospect.away if number != own]
+        for number in _some(number for number in others if number in self._emptied):
             host = self._problem.hosts[number]
             back = tuple(dataclasses.replace(each, left=each.full) for each in host.parents)
             returned = dataclasses.replace(host, target=True, drained=False, parents=back)
-            if number in self._view.case.emptied and self._frees(vm, number, returned, "back"):
+            if self._frees(vm, number, returned, "back"):
                 yield _remedy("order", f"drain {host.name} first: when it is back, {name} can be drained to it", host)
-        for number in others:
+        for number in _some(others):
             host = self._problem.hosts[number]
             if self._returns(vm, self._stays(vm, number)):
                 yield _remedy("order", f"drain {name} first: as long as {host.name} is up, it has room", host)
@@ -212,8 +216,9 @@ def _with(host: Host, place: int, parent: Parent) -> Host:
     return dataclasses.replace(host, parents=tuple(parents))
 
 
-def _firsts(prospect: Prospect) -> t.Iterable[int]:
-    return (sort.members[0] for sort in prospect.offering)
+def _firsts(*makers: t.Iterator[Remedy]) -> list[Remedy]:
+    """One of each kind."""
+    return [remedy for maker in makers if (remedy := next(maker, None)) is not None]
 
 
 def _some(hosts: t.Iterable[int]) -> list[int]:
