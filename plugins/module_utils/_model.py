@@ -433,7 +433,8 @@ class Stuck(t.TypedDict):
     host: str
     reason: str
     """Stable code: no_compatible_host, no_capacity, contention, anti_affinity, limit, maintenance, unknown, skipped,
-    source_unknown."""
+    source_unknown; uuid_clash (it is to keep a UUID that another host has), ambiguous (another workload has its id),
+    name (a plan file cannot name it or its host)."""
     detail: str
     """One sentence."""
     rivals: t.List[str]

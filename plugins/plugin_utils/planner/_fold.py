@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
@@ -70,10 +71,18 @@ class Folded:
         """The class of a seat, to look up its pairings."""
         return self.targets[self.seats[host][parent][seat]]
 
+    @functools.cached_property
+    def _devices(self) -> dict[int, set[str]]:
+        """Host -> what its VMs have; asked for host by host, so it is not looked for each time."""
+        found: dict[int, set[str]] = {}
+        for vm in self.problem.vms:
+            found.setdefault(vm.host, set()).update(vm.devices)
+        return found
+
     def left_after(self, host: int, gone: t.Collection[str]) -> tuple[Left, ...]:
         """What is left of each of its parents when these devices of its VMs have gone: between left and full."""
         here = self.problem.hosts[host]
-        of_vms = {device for vm in self.problem.vms if vm.host == host for device in vm.devices}
+        of_vms = self._devices.get(host, frozenset())
         going: dict[str, collections.Counter[str]] = {}
         staying: set[str] = set()
         for device in self.snapshots[here.name]["devices"] if here.parents else ():
