@@ -42,7 +42,7 @@ class Model:
     origin: Origin
     detail: str
     """One sentence: what it was derived from."""
-    driver: str | None
+    driver: str
     types: tuple[str, ...]
     """In the order of their ids; those without a known room are not in it."""
     resources: tuple[str, ...]
@@ -161,7 +161,7 @@ def _order(ids: tuple[str, ...]) -> tuple[int, ...]:
 
 def _fits(override: Override, host: str, parent: Parent) -> bool:
     return (
-        override.driver in (None, parent["driver"])
+        override.driver in (None, _drivers.called(parent["driver"], [each["id"] for each in parent["types"]]))
         and override.vendor in (None, parent["vendor"])
         and override.host in (None, host)
         and override.parent in (None, parent["address"])
@@ -221,7 +221,7 @@ class _Group:
             rule.name,
             rule.origin,
             rule.detail,
-            self._alike.driver,
+            self._alike.called,
             types,
             types if rule.exclusive else rule.resources,
             () if rule.exclusive else tuple(rule.costs[name] for name in types),

@@ -74,6 +74,16 @@ class Alike(t.NamedTuple):
     """In the order of their ids."""
     descriptions: tuple[str | None, ...]
 
+    @property
+    def called(self) -> str:
+        """Its driver."""
+        return called(self.driver, self.types)
+
+
+def called(driver: str | None, types: t.Sequence[str]) -> str:
+    """A driver's name. Virtual parents have no link to it, but it stands in front of the ids of their types."""
+    return driver or types[0].partition("-")[0]
+
 
 UNKNOWN: t.Final = Rule(
     "unknown", "default", "nobody says how its types share it, so it is planned as one type at a time"
@@ -101,15 +111,15 @@ def by_operator(override: Override, alike: Alike) -> Rule:
 
 def by_driver(alike: Alike) -> Rule | None:
     """What is known of this driver, None when nothing is."""
-    described = _i915(alike) if alike.driver in ("i915", "kvmgt") else None
+    described = _i915(alike) if alike.called in ("i915", "kvmgt") else None
     if described is not None:
         return described
-    if alike.driver == "mtty" and set(alike.types) <= set(_MTTY_PORTS):
+    if alike.called == "mtty" and set(alike.types) <= set(_MTTY_PORTS):
         costs = {name: (_MTTY_PORTS[name],) for name in alike.types}
         return Rule("shared_units", "driver", "mtty divides one pool of ports", ("ports",), costs)
     if len(alike.types) == 1:
-        return _independent(alike.types, "driver" if alike.driver in _ONE_TYPE else "siblings", _one_type(alike))
-    if alike.driver in _NVIDIA:
+        return _independent(alike.types, "driver" if alike.called in _ONE_TYPE else "siblings", _one_type(alike))
+    if alike.called in _NVIDIA:
         most = {name: number for name, number in _read(alike, _MAX_INSTANCE).items() if number is not None}
         return Rule("exclusive", "driver", "the first instance on an NVIDIA card fixes the type", most=most)
     return None
@@ -117,7 +127,7 @@ def by_driver(alike: Alike) -> Rule | None:
 
 def by_mode(alike: Alike, seen: Seen) -> Rule | None:
     """What a card's own state shows: an NVIDIA card with two types at once is set to mix them."""
-    if alike.driver not in _NVIDIA or not seen.mixed:
+    if alike.called not in _NVIDIA or not seen.mixed:
         return None
     sizes = _read(alike, _FRAMEBUFFER)
     if not all(sizes.values()):
@@ -209,7 +219,7 @@ def _independent(types: tuple[str, ...], origin: Origin, detail: str) -> Rule:
 
 
 def _one_type(alike: Alike) -> str:
-    return _ONE_TYPE.get(alike.driver or "", "it offers one type only, so nothing shares it")
+    return _ONE_TYPE.get(alike.called, "it offers one type only, so nothing shares it")
 
 
 def _whole(number: int | None) -> int:

@@ -14,6 +14,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy imp
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Left, Seat
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 
+MANY = 50
 NOBODY: frozenset[int] = frozenset()
 
 Rooms = t.Mapping[str, int | None]
@@ -31,7 +32,7 @@ class Card(t.NamedTuple):
 
 
 def fleet(
-    cards: t.Sequence[Card], driver: str, descriptions: t.Mapping[str, str] = {}
+    cards: t.Sequence[Card], driver: str | None, descriptions: t.Mapping[str, str] = {}
 ) -> tuple[list[_nodes.Host], dict[str, set[str]]]:
     """One host for each card, and the devices that are to move."""
     facts: dict[str, t.Any] = {}
@@ -56,7 +57,7 @@ def fleet(
 
 def derived(
     cards: t.Sequence[Card],
-    driver: str = "drv",
+    driver: str | None = "drv",
     descriptions: t.Mapping[str, str] = {},
     overrides: t.Sequence[Override] = (),
 ) -> list[Room]:
@@ -67,7 +68,7 @@ def derived(
 
 def capacities(
     cards: t.Sequence[Card],
-    driver: str = "drv",
+    driver: str | None = "drv",
     descriptions: t.Mapping[str, str] = {},
     overrides: t.Sequence[Override] = (),
 ) -> Capacities:
@@ -83,11 +84,11 @@ def kind(model: Model) -> Kind:
 
 
 def fits(model: Model, left: Left) -> dict[str, int]:
-    """How many more of each type alone."""
+    """How many more of each type alone, counted up to MANY."""
     found = {}
     for seat, name in enumerate(model.types):
         found[name], now = 0, kind(model).take(left, seat)
-        while now is not None:
+        while now is not None and found[name] < MANY:
             found[name], now = found[name] + 1, kind(model).take(now, seat)
     return found
 

@@ -16,6 +16,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._capacity i
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy import Override
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Left
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.cards import (
+    MANY,
     Card,
     capacities,
     derived,
@@ -27,7 +28,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.
 )
 
 Counts = dict[str, int]
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+OFTEN = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 NVIDIA = {"a": "num_heads=4, framebuffer=5G, max_instance=8", "b": "framebuffer=10240M, max_instance=4"}
 GVT = {
@@ -42,7 +43,7 @@ class Case(t.NamedTuple):
     name: str
     cards: list[Card]
     expected: tuple[str, str, Counts, Counts]
-    driver: str = "drv"
+    driver: str | None = "drv"
     descriptions: t.Mapping[str, str] = {}
     overrides: t.Sequence[Override] = ()
 
@@ -51,7 +52,7 @@ EMPTY = {"a": 8, "b": 4}
 TABLE = [
     Case("one type", [Card({"a": 3})], ("independent", "siblings", {"a": 3}, {"a": 3})),
     Case("one type, two leave", [Card({"a": 3}, {"a": 4}, {"a": 2})], ("independent", "siblings", {"a": 3}, {"a": 5})),
-    Case("AP matrix", [Card({"a": 65536})], ("independent", "driver", {"a": 65536}, {"a": 65536}), "vfio_ap"),
+    Case("AP matrix", [Card({"a": 65536})], ("independent", "driver", {"a": MANY}, {"a": MANY}), "vfio_ap"),
     Case("nobody says", [Card(EMPTY)], ("unknown", "default", {"a": 8, "b": 4}, {"a": 8, "b": 4})),
     Case(
         "nobody says, and all numbers alike may be a counter or not",
@@ -120,6 +121,12 @@ TABLE = [
         "mtty",
     ),
     Case(
+        "mtty as the kernel shows it: a virtual parent without a link to its driver",
+        [Card({"mtty-1": 5, "mtty-2": 2})],
+        ("shared_units", "driver", {"mtty-1": 5, "mtty-2": 2}, {"mtty-1": 5, "mtty-2": 2}),
+        None,
+    ),
+    Case(
         "the core's counter, seen at three fillings",
         [Card({"a": 3, "b": 3}, {"a": 1}, {"a": 1}), Card({"a": 2, "b": 2}, {"a": 1, "b": 1}), Card({"a": 4, "b": 4})],
         ("shared_units", "siblings", {"a": 3, "b": 3}, {"a": 4, "b": 4}),
@@ -160,6 +167,13 @@ TABLE = [
         [Card({"a": 2, "b": 3}, {"b": 1}, {"b": 1})],
         ("vector", "operator", {"a": 2, "b": 3}, {"a": 3, "b": 4}),
         overrides=[override("vector", costs={"a": {"x": 6}, "b": {"x": 4}}, totals={"x": 18})],
+    ),
+    Case(
+        "the operator names the driver of a virtual parent, which has no link to it",
+        [Card({"a-1": 6, "a-2": 3})],
+        ("independent", "operator", {"a-1": 6, "a-2": 3}, {"a-1": 6, "a-2": 3}),
+        None,
+        overrides=[override("independent", driver="a")],
     ),
     Case(
         "the operator's pool against what the card shows",
@@ -304,7 +318,7 @@ def states(truth: Truth, orders: list[list[str]]) -> list[Counts]:
     untyped=st.sampled_from([0, 0, 1]),
     data=st.data(),
 )
-@MANY
+@OFTEN
 def test_what_parents_show_together_never_promises_more_than_there_is(
     truth: Truth, orders: list[list[str]], untyped: int, data: st.DataObject
 ) -> None:
@@ -353,7 +367,7 @@ def test_an_instance_of_no_known_type_makes_shares_useless() -> None:
 
 
 @given(truth=truths(), order=ORDERS, given_totals=st.booleans())
-@MANY
+@OFTEN
 def test_the_operators_costs_give_just_what_the_parent_shows(
     truth: Truth, order: list[str], given_totals: bool
 ) -> None:
@@ -371,7 +385,7 @@ def test_the_operators_costs_give_just_what_the_parent_shows(
 
 
 @given(truth=truths(), orders=st.lists(ORDERS, min_size=1, max_size=4), data=st.data())
-@MANY
+@OFTEN
 def test_what_is_taken_and_given_back_is_there_again(
     truth: Truth, orders: list[list[str]], data: st.DataObject
 ) -> None:
@@ -388,7 +402,7 @@ def test_what_is_taken_and_given_back_is_there_again(
 
 
 @given(truth=truths(), orders=st.lists(ORDERS, min_size=1, max_size=5), data=st.data())
-@MANY
+@OFTEN
 def test_the_order_of_hosts_types_and_devices_does_not_matter(
     truth: Truth, orders: list[list[str]], data: st.DataObject
 ) -> None:
@@ -427,7 +441,7 @@ GARBAGE = st.one_of(
     rooms=st.lists(st.one_of(st.none(), st.integers(-1, 2**40)), min_size=2, max_size=2),
     used=st.lists(st.integers(0, 3), min_size=2, max_size=2),
 )
-@MANY
+@OFTEN
 @pytest.mark.fault("R16")
 def test_garbage_never_gives_more_than_what_is_shown(
     driver: str, texts: list[str | None], rooms: list[int | None], used: list[int]
