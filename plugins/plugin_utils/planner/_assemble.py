@@ -134,7 +134,7 @@ def fingerprint(pairings: Pairings, folded: Folded, policy: Policy) -> str:
     )
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(json.dumps(part, sort_keys=True, separators=(",", ":")).encode())
+        digest.update(json.dumps(part, separators=(",", ":")).encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts and options -> the plan: one drain, or batch after batch until the whole fleet was in maintenance.
 
+A VM that is on a host after its maintenance moves no more, so whatever the drivers say to each other then
+(``rolling.after: newer``) is kept by every plan made here.
+
 This file is private to the collection and pure.
 """
 

@@ -144,8 +144,9 @@ class _Look:
         if away:
             return self._in_maintenance(vm, away)
         if prospect.offering:
-            hosts = self._tell.names(prospect.offering)
-            detail = f"{hosts} would accept it, but could not hold it even without what can leave"
+            detail = (
+                f"{self._tell.names(prospect.offering)} would accept it, but no room for it is there, whoever moves"
+            )
             return _Why("no_capacity", detail, prospect.offering)
         if prospect.unknown:
             return self._unknown(vm, prospect.unknown)
@@ -183,7 +184,7 @@ class _Look:
         host = self._view.problem.hosts[family.host]
         groups = [self._view.problem.groups[each].name for each in family.groups]
         texts = {
-            "incoming": f"takes {host.incoming} VMs of a batch and no more",
+            "incoming": f"takes at most {host.incoming} incoming VMs in one batch",
             "cpus": f"has fewer than {vm.cpus} CPUs free",
             "memory": f"has fewer than {vm.memory} MiB free",
         }

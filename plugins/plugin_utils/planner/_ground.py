@@ -144,7 +144,7 @@ class Ground:
         self.vms[number] = vm
         self._seats[number] = seats
 
-    def finish(self, batch: t.Iterable[int], emptied: t.Collection[int]) -> None:
+    def finish(self, batch: t.Sequence[int], emptied: t.Collection[int]) -> None:
         """These hosts are back from their maintenance; those that were not emptied had none."""
         for number in batch:
             host = self.hosts[number]
@@ -162,7 +162,7 @@ class Ground:
                 if vm in self._seats:
                     host = self._with(host, self.vms[vm], self._seats[vm])
             self.hosts[number] = host
-        for number in self._spent:
+        for number in self._spent.union(batch):
             # The limit of incoming VMs counts within one batch.
             limit = self._folded.problem.hosts[number].incoming
             self.hosts[number] = dataclasses.replace(self.hosts[number], incoming=limit)

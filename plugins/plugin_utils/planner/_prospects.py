@@ -82,8 +82,9 @@ class View:
         self.placed: dict[int, int] = {each.vm: each.host for each in case.solution.placements}
         self._rooms = Rooms(self.problem.kinds)
         self._sorts = self._sorted(case.after)
-        hosts = self.problem.hosts
-        self._limited = any(not host.incoming == host.cpus == host.memory is None for host in hosts)
+        self._limited = any(
+            limit is not None for host in self.problem.hosts for limit in (host.incoming, host.cpus, host.memory)
+        )
         self._prospects: dict[tuple[int, ...], Prospect] = {}
         self._free: dict[tuple[int, ...], list[Sort]] = {}
         self._takes: dict[tuple[int, bool], frozenset[int]] = {}

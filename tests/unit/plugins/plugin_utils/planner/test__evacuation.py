@@ -364,6 +364,18 @@ def test_limits_count_in_every_batch_anew() -> None:
     assert plan["stuck"] == []
 
 
+def test_who_stays_does_not_count_as_incoming_later_on() -> None:
+    """vm1 stays on hv2, which then may take vm3 as well."""
+    facts = {
+        "hv1": host({"t1": 0}, {"vm1": ["t1"]}, takes=["s"], refuses=["s2"]),
+        "hv2": host({"t1": 2}, string="s2"),
+        "hv3": host({"t1": 0}, {"vm3": ["t1"]}, takes=["s"], refuses=["s2"]),
+    }
+    plan = planned(facts, roll(["hv1"], ["hv2"], ["hv3"], incoming=1, workloads={}))
+    assert (stuck(plan)["vm1"]["host"], list(stuck(plan))) == ("hv2", ["vm1"])
+    assert "vm3" in routes(plan)
+
+
 def test_cpus_move_with_the_vms() -> None:
     facts = {
         "hv1": host({"t1": 0}, {"vm1": ["t1"]}),

@@ -82,24 +82,34 @@ CASES: dict[str, tuple[Facts, dict[str, t.Any], Answer]] = {
     "full of others": (
         {"hv1": source("t1"), "hv2": host({"t1": 0}, {"vm9": ["t1"]}), "hv3": host({"t2": 1})},
         {},
-        Answer("no_capacity", "hv2 would accept it, but", ["hv2"], [("instance", "hv2", "p-t1", "t1")]),
+        Answer(
+            "no_capacity",
+            "hv2 would accept it, but no room for it is there, whoever moves",
+            ["hv2"],
+            [("instance", "hv2", "p-t1", "t1")],
+        ),
     ),
     "two devices, room for one": (
         {"hv1": host({"t1": 0}, {"vm1": ["t1", "t1"]}), "hv2": host({"t1": 1})},
         {},
-        Answer("no_capacity", "hv2 would accept it, but", ["hv2"], [("instance", "hv2", "p-t1", "t1")]),
+        Answer(
+            "no_capacity",
+            "hv2 would accept it, but no room for it is there, whoever moves",
+            ["hv2"],
+            [("instance", "hv2", "p-t1", "t1")],
+        ),
     ),
     "two devices, no room": (
         {"hv1": host({"t1": 0}, {"vm1": ["t1", "t1"]}), "hv2": host({"t1": 0})},
         {},
-        Answer("no_capacity", "hv2 would accept it, but", ["hv2"], []),
+        Answer("no_capacity", "hv2 would accept it, but no room for it is there, whoever moves", ["hv2"], []),
     ),
     "full, and elsewhere nobody was asked": (
         {"hv1": source("t1"), "hv2": host({"t1": 0}), "hv3": host({"t1": 1}, takes=[])},
         {},
         Answer(
             "no_capacity",
-            "hv2 would accept it, but",
+            "hv2 would accept it, but no room for it is there, whoever moves",
             ["hv2"],
             [("instance", "hv2", "p-t1", "t1"), ("allow_unknown", "hv3", None, None)],
         ),
@@ -109,7 +119,7 @@ CASES: dict[str, tuple[Facts, dict[str, t.Any], Answer]] = {
         {"incoming": 1},
         Answer(
             "limit",
-            "hv2 has room for it, but takes 1 VMs of a batch and no more",
+            "hv2 has room for it, but takes at most 1 incoming VMs in one batch",
             ["hv2"],
             [("limit", "hv2", None, None)],
         ),
