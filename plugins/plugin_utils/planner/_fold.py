@@ -82,7 +82,7 @@ class Folded:
     def left_after(self, host: int, gone: t.Collection[str]) -> tuple[Left, ...]:
         """What is left of each of its parents when these devices of its VMs have gone: between left and full."""
         here = self.problem.hosts[host]
-        of_vms = self._devices.get(host, frozenset())
+        of_vms: t.AbstractSet[str] = self._devices.get(host, frozenset())
         going: dict[str, collections.Counter[str]] = {}
         staying: set[str] = set()
         for device in self.snapshots[here.name]["devices"] if here.parents else ():

@@ -28,7 +28,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.
 )
 
 Counts = dict[str, int]
-OFTEN = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+OFTEN = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 NVIDIA = {"a": "num_heads=4, framebuffer=5G, max_instance=8", "b": "framebuffer=10240M, max_instance=4"}
 GVT = {

@@ -380,7 +380,7 @@ OPTIONS = st.sampled_from(
 
 
 @given(facts=fleets(), options=OPTIONS, data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_fleet_folds_the_same_in_any_order(facts: Facts, options: dict[str, t.Any], data: st.DataObject) -> None:
     found = folded(facts, options)
     again = folded(mixed(facts, data.draw), options)
@@ -388,7 +388,7 @@ def test_any_fleet_folds_the_same_in_any_order(facts: Facts, options: dict[str, 
 
 
 @given(facts=fleets(), options=OPTIONS)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_fleet_folds_into_a_problem_that_holds_together(facts: Facts, options: dict[str, t.Any]) -> None:
     found = folded(facts, options)
     problem = found.problem
