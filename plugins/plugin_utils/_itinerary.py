@@ -9,6 +9,7 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import copy
+import itertools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -72,7 +73,9 @@ def lines(plan: _model.Plan) -> list[str]:
     blocks = [_head(plan)]
     if planning:
         blocks.append(_stopped(planning["stopped"]))
-        blocks += [_batch(batch, plan) for batch in planning["batches"]]
+        blocks += [_batch(batch, plan["moves"]) for batch in planning["batches"]]
+    else:
+        blocks.append(_waves(plan["moves"]))
     blocks.append(_stuck(plan["stuck"]))
     if planning:
         blocks.append(_notes(planning["notes"]))
@@ -119,22 +122,22 @@ def _stopped(stopped: list[_model.Stopped]) -> list[str]:
     return ["Will be STOPPED with their hosts, not migrated", *_cut(rows)]
 
 
-def _batch(batch: _model.Batch, plan: _model.Plan) -> list[str]:
+def _batch(batch: _model.Batch, moves: list[_model.Move]) -> list[str]:
     stay = [host for host in batch["hosts"] if host not in batch["emptied"]]
     said = [f"Batch {batch['batch']}: maintenance of {_some(list(map(plain, batch['hosts'])), 20)}"]
     if stay:
         said.append(f"  NOT EMPTIED: {_some(list(map(plain, stay)), 20)}")
-    waves = set(batch["waves"])
-    moves = [move for move in plan["moves"] if move["wave"] in waves]
+    return said + _waves([move for move in moves if move["wave"] in batch["waves"]])
+
+
+def _waves(moves: list[_model.Move]) -> list[str]:
     names = max((len(_name(move)) for move in moves), default=0)
     ways = max((len(_way(move)) for move in moves), default=0)
     rows: list[str] = []
-    for wave in batch["waves"]:
+    for wave, of_it in itertools.groupby(sorted(moves, key=lambda move: move["wave"]), key=lambda move: move["wave"]):
         rows.append(f"  Wave {wave}")
-        rows += [
-            f"    {_name(move):{names}}  {_way(move):{ways}}  {_what(move)}" for move in moves if move["wave"] == wave
-        ]
-    return said + _cut(rows)
+        rows += [f"    {_name(move):{names}}  {_way(move):{ways}}  {_what(move)}" for move in of_it]
+    return _cut(rows)
 
 
 def _way(move: _model.Move) -> str:
