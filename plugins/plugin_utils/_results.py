@@ -83,7 +83,10 @@ def prepared(
             outcome: _Outcome = ("dropped", left["reason"], left["detail"], [])
         else:
             result = done.get(host, {}).get(move["workload"])
+            if result is None and not move["devices"]:
+                result = {"ok": True, "instances": []}  # there was nothing to make
             outcome = _outcome(result, registered.get(host, {}), seen.get(host), check_mode)
+            outcome = _with_passthrough(move, outcome, seen.get(host))
         rows.append(_row(move["workload"], move["name"], move["source"], host, outcome))
     return rows
 
@@ -185,6 +188,18 @@ def _outcome(
     return "ready", None, None, made
 
 
+def _with_passthrough(move: _model.Move, outcome: _Outcome, snapshot: _model.Snapshot | None) -> _Outcome:
+    """What is there already counts as much as what was made."""
+    state, reason, msg, made = outcome
+    made = made + [Made(uuid=one["device"], parent=None, type=None, action="there") for one in move["passthrough"]]
+    if state == "ready" and snapshot is not None:
+        there = {one["id"] for one in snapshot["devices"] if one["kind"] == "vfio"}
+        lost = [one["device"] for one in move["passthrough"] if one["device"] not in there]
+        if lost:
+            return "failed", "lost", f"{', '.join(lost)}: {_reasons.sentence('lost')}", made
+    return state, reason, msg, made
+
+
 def _given_back(result: t.Mapping[str, t.Any], check_mode: bool) -> _Outcome:
     """In use is no failure: after a migration the workload is there, and its instance is its own."""
     made = _made(result)
@@ -226,13 +241,17 @@ def _way(row: Row) -> str:
 def _what(row: Row) -> str:
     if row["state"] in ("dropped", "failed", "kept"):
         return plain(row["msg"] or _reasons.sentence(row["reason"]), 240)
-    made = (f"{one['parent']}/{one['type']} {one['uuid']} {one['action']}" for one in row["instances"])
+    made = (f"{_place(one)}{one['uuid']} {one['action']}" for one in row["instances"])
     words = [plain(one, 120) for one in made]
     if row["domain_xml"]:
         words.append(f"domain XML {plain(row['domain_xml'], 120)}")
     if row["domain_note"]:
         words.append(f"{'but' if row['domain_xml'] else 'no domain XML:'} {plain(row['domain_note'], 240)}")
     return ", ".join(words)
+
+
+def _place(made: Made) -> str:
+    return f"{made['parent']}/{made['type']} " if made["action"] != "there" else ""
 
 
 def _todo(row: Row) -> str:

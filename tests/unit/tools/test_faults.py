@@ -58,5 +58,6 @@ def test_the_catalogue_is_whole() -> None:
     probing = {f"P{number}" for number in range(1, 14)}
     creating = {f"C{number}" for number in range(1, 20)} - {"C14"}
     virtual_machines = {"V1", "V2", "V3"}
-    assert set(found.required) == reading | probing | creating | virtual_machines | {"L8", "L9", "L10"}
+    planning = {f"L{number}" for number in range(1, 11)}
+    assert set(found.required) == reading | probing | creating | planning | virtual_machines
     assert not set(found.required) & set(found.planned)

@@ -164,3 +164,24 @@ def test_row_says_what_became_of_the_domain(one: dict[str, t.Any] | None, end: s
     assert lines[1].endswith(end)
     assert "domain" not in lines[2], "it failed, so nobody asked"
     assert "  - " not in "".join(line for line in lines if "domain" in line)
+
+
+def passed(devices: bool = True) -> list[_model.Move]:
+    plan = plan_data.two()
+    plan["moves"][0]["passthrough"] = [plan_data.passthrough(7, "0000:01:00.1")]
+    if not devices:
+        plan["moves"][0]["devices"] = []
+    return _plan.load(plan)["moves"]
+
+
+@pytest.mark.parametrize("devices", [True, False], ids=["with instances", "alone"])
+def test_a_device_that_is_there_already_counts(devices: bool) -> None:
+    there = seen(101, 102)
+    there["devices"].append(data.device("0000:01:00.1", "v"))
+    registered = DONE if devices else done(hv3=result("vm2"))
+    rows = _results.prepared(passed(devices), [], registered, {**SEEN, "hv2": there}, check_mode=False)
+    assert states(rows)["vm1"] == ("ready", None)
+    assert rows[0]["instances"][-1] == {"uuid": "0000:01:00.1", "parent": None, "type": None, "action": "there"}
+    assert "0000:01:00.1 there" in _results.render("Targets", rows, [])
+    rows = _results.prepared(passed(devices), [], registered, SEEN, check_mode=False)
+    assert states(rows)["vm1"] == ("failed", "lost")
