@@ -38,6 +38,7 @@ class ActionModule(ActionBase):
                 "dropped": {"type": "list", "elements": "dict", "default": []},
                 "unseen": {"type": "list", "elements": "str", "default": []},
                 "verified": {"type": "str"},
+                "domains": {"type": "str"},
                 "fail": {"type": "bool", "default": True},
                 "show": {"type": "bool", "default": True},
             },
@@ -49,12 +50,17 @@ class ActionModule(ActionBase):
             rows = (_prepared if present else _released)(task_vars or {}, args, plan, check_mode=self._task.check_mode)
         except ContractError as error:
             raise AnsibleActionFail(f"{NAME}: {error}.") from None  # ansible-core would say it twice
+        moves = _plan.select(plan, args["workloads"], args["waves"]) if present and plan else []
+        if args["domains"]:
+            sources = sorted({move["source"] for move in moves})
+            _results.add_domains(rows, _fleet.registered(task_vars or {}, args["domains"], sources))
         title = " ".join(["Targets" if present else "Release", *([f"of plan {plan['id']}"] if plan else [])])
         text = _results.render(title, rows, args["unseen"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
             Display().display(text)
-        result.update(changed=False, workloads=rows, text=None if args["show"] else text.splitlines())
+        text_lines = None if args["show"] else text.splitlines()
+        result.update(changed=False, workloads=rows, domains=_results.domains(moves, rows), text=text_lines)
         bad = _results.failures(rows, ("dropped", "failed"))
         if bad and args["fail"]:
             what = "have no verified target" if present else "could not be released"

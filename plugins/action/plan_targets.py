@@ -66,6 +66,7 @@ def _work(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> dict[str, t.Any]:
         max_age=args["max_age"],
         allow_unknown=args["allow_unknown"],
         reuse=args["reuse"],
+        again=_plan.again(plan),
     )
     about = {"plan": plan["id"], "persist": plan["persist"]}
     if args["state"] == "present":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _workloads
+from ansible_collections.vfio.migration.plugins.module_utils import _libvirt
 from ansible_collections.vfio.migration.plugins.module_utils._inventory import Options, device_attribute
 
 ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
@@ -49,5 +49,6 @@ def options(params: t.Mapping[str, t.Any]) -> Options:
         host=uname.nodename,
         kernel=uname.release,
         page_size=os.sysconf("SC_PAGE_SIZE"),
-        libvirt_roots=_workloads.libvirt_roots(params["proc_root"]),
+        libvirt_roots=_libvirt.file_roots(params["proc_root"]),
+        libvirt_uri=params.get("libvirt_uri") or "",
     )

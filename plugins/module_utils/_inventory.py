@@ -20,7 +20,7 @@ import re
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _sysfs, _udev, _workloads
+from ansible_collections.vfio.migration.plugins.module_utils import _libvirt, _sysfs, _udev, _workloads
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SCHEMA_VERSION,
@@ -65,10 +65,10 @@ DETAILS = {
     "the role vfio.migration.bootstrap installs it.",
     "other_root": "Names of the hardware need sysfs at /sys, because libudev looks nowhere else.",
     "vendor_unknown": "The vendor, subsystem or driver could not be read, so it may not be compared with any other.",
-    "holders": "Not every process and every file of a libvirt domain could be looked at, so a device without a known "
-    "holder may still be in use; run with become: true.",
-    "domain_file": "This file of libvirt's domains could not be read, or made sense of, and may name any device; check "
-    "it with virt-xml-validate.",
+    "holders": "Not every process and every libvirt domain could be looked at, so a device without a known holder may "
+    "still be in use; run with become: true.",
+    "domain_file": "This file of libvirt's domains could not be read, or made sense of, and may name any device; run "
+    "with become: true, and check it with virt-xml-validate.",
 }
 
 
@@ -84,8 +84,10 @@ class Options(t.NamedTuple):
     host: str
     kernel: str
     page_size: int
-    libvirt_roots: t.Tuple[str, ...] = _workloads.libvirt_roots("/proc")
+    libvirt_roots: t.Tuple[str, ...] = _libvirt.file_roots("/proc")
     """Directories with the files of libvirt's domains."""
+    libvirt_uri: str = ""
+    """Which libvirt to ask as well; none when it is empty."""
 
 
 class HostError(Exception):
@@ -137,16 +139,17 @@ def vendor_identity(vendor_id: t.Optional[str], bus: t.Optional[str], driver: t.
 
 
 class Reader:
-    """Reads one host. ``notes`` collects what was dropped or is unknown."""
+    """Reads one host. ``notes`` collects what was dropped or is unknown, ``domains`` what libvirt has."""
 
     def __init__(self, options: Options, guard: Guard) -> None:
         self.options = options
         self.guard = guard
         self.sysfs = _sysfs.Sysfs(options.sysfs_root, guard)
         self.notes: t.List[Note] = []
+        self.domains: t.List[_libvirt.Domain] = []
 
-    def note(self, item: str, reason: str) -> None:
-        self.notes.append({"item": item, "reason": reason, "detail": DETAILS[reason]})
+    def note(self, item: str, reason: str, detail: t.Optional[str] = None) -> None:
+        self.notes.append({"item": item, "reason": reason, "detail": detail or DETAILS[reason]})
 
     # ------------------------------------------------------------------------------------------------ discovery
 
@@ -307,6 +310,7 @@ def snapshot(options: Options) -> Snapshot:
         reader = Reader(options, guard)
         parent_paths, mdev_paths, vfio_paths = reader.discover()
         parents, devices, workloads = _look_at(reader, parent_paths, mdev_paths, vfio_paths)
+        _note_missing(reader, devices)
         _hardware(reader, parents, devices)
         for parent in parents:
             if parent["path"] in guard.hung_groups:
@@ -350,15 +354,44 @@ def _look_at(
 
 
 def _holders(reader: Reader, keys: t.List[_workloads.DeviceKey]) -> _workloads.Found:
-    """Walking /proc is not cheap, so a host without devices is spared it."""
+    """Walking /proc is not cheap, so a host without devices is spared it. Its VMs may miss theirs all the same."""
+    reader.domains, complete = _domains(reader)
     if not keys:
         return _workloads.Found({}, [], frozenset())
-    users = _workloads.users(reader.options.proc_root, reader.options.libvirt_roots, reader.guard)
-    if not users.complete:
+    processes, saw_all = _workloads.processes(reader.options.proc_root, reader.guard)
+    complete = complete and saw_all
+    if not complete:
         reader.note(_HOST, "holders")
-    for path in users.unread:
+    return _workloads.match(keys, processes, complete, reader.domains)
+
+
+def _domains(reader: Reader) -> t.Tuple[t.List[_libvirt.Domain], bool]:
+    """All that libvirt's files and libvirt itself say, and whether no domain can have been overlooked."""
+    options = reader.options
+    in_files, unread = _libvirt.from_files(options.libvirt_roots, reader.guard)
+    for path in unread:
         reader.note(path, "domain_file")
-    return _workloads.match(keys, users.processes, users.complete, users.domains)
+    complete = not unread
+    if not options.libvirt_uri:
+        return in_files, complete
+    asked = _libvirt.from_libvirt(options.libvirt_uri, options.read_timeout, reader.guard.time_left)
+    default = options.libvirt_uri == _libvirt.DEFAULT_URI
+    # Its files say the same, so where they tell all nothing is lost; and where there are none, there is no libvirt.
+    spared = default and complete and (asked.problem == "no_binding" or (asked.problem == "nobody" and not in_files))
+    if asked.problem and not spared:
+        text = "libvirt (%s) could not be asked for its VMs: %s. What its files on the host say was taken instead."
+        reader.note("libvirt", "libvirt", text % (options.libvirt_uri, _libvirt.why(asked.problem, asked.said)))
+    complete = complete and asked.complete and (default or asked.problem is None)
+    # What libvirt itself says of a domain is newer than its files, which a crash may have left behind.
+    known = {domain.uuid for domain in asked.domains}
+    stale = [domain._replace(running=False) if domain.uuid in known else domain for domain in in_files]
+    return asked.domains + stale, complete
+
+
+def _note_missing(reader: Reader, devices: t.Sequence[Device]) -> None:
+    for domain, absent in _workloads.missing(reader.domains, [device["id"] for device in devices]):
+        text = "VM %s names the mdev %s, which this host does not have: create it again, or take it out of the VM."
+        reader.note("workloads/" + domain.uuid, "missing_device", text % (domain.name, ", ".join(absent)))
 
 
 def _hardware(reader: Reader, parents: t.List[Parent], devices: t.List[Device]) -> None:

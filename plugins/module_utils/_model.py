@@ -100,7 +100,7 @@ class Holder(t.TypedDict):
     """A process that holds a device, or a libvirt domain that names it."""
 
     pid: t.Optional[int]
-    """Null for a domain without a process that holds it: it does not run."""
+    """Null for a domain without a process that was seen to hold it; nearly always it does not run."""
     command: str
     """Program of the process, or ``libvirt domain <name>``."""
     workload: t.Optional[str]
@@ -138,17 +138,23 @@ class Workload(t.TypedDict):
     kind: t.Literal["qemu", "process"]
     name: t.Optional[str]
     uuid: t.Optional[str]
-    pid: int
+    pid: t.Optional[int]
+    """Null for a VM whose process was not seen; what libvirt says of it is in ``state``."""
+    state: t.Literal["running", "inactive"]
+    """inactive: libvirt has it defined, and it does not run."""
     devices: t.List[Name]
+    """What it has now; of an inactive VM what it will have when it starts."""
 
 
 class Note(t.TypedDict):
     """Something that was dropped, or is not known, and why."""
 
     item: str
-    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``host``, or the path of a file."""
+    """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``workloads/<id>``, ``libvirt``, ``host``,
+    or the path of a file."""
     reason: str
-    """Stable code: those of Attribute, and not_a_number, holders, domain_file, no_device, no_pyudev, other_root."""
+    """Stable code: those of Attribute, and not_a_number, holders, domain_file, no_device, no_pyudev, other_root,
+    libvirt, missing_device."""
     detail: str
     """One sentence for a person."""
 
@@ -345,6 +351,21 @@ class DeviceAttribute(t.TypedDict):
     value: str
 
 
+class PlanEvidence(t.TypedDict):
+    """Why a planner put a device there."""
+
+    verdict: Answer
+    """``unknown`` only where the plan's policy allows it."""
+    scope: t.Optional[Scope]
+    """Which kind of node decided."""
+    reason: t.Optional[str]
+    """Null when compatible, else a stable code."""
+    asked: t.Optional[Timestamp]
+    """Time of the oldest verdict behind it; null when no driver was asked."""
+    warnings: t.List[str]
+    """Stable codes: no_way_back, inconsistent, expired."""
+
+
 class PlanDevice(t.TypedDict):
     """One device of a move: what it is on the source, and what has to be on the target."""
 
@@ -355,7 +376,8 @@ class PlanDevice(t.TypedDict):
     type_string: t.Optional[str]
     """The string of the source's type node, to ask the target's type node again; null when it has none."""
     device_string: t.Optional[str]
-    """The string of the source's device node, for the new instance's own node; null when it has none."""
+    """The string of the source's device node, for the new instance's own node; null when it has none, and for a
+    device that an earlier move of the plan makes, which says it then."""
     parent: Name
     """Parent on the target host."""
     type: Name
@@ -363,10 +385,27 @@ class PlanDevice(t.TypedDict):
     uuid: Name
     """UUID of the instance on the target; the source's own under policy ``same``."""
     attributes: t.List[DeviceAttribute]
+    evidence: t.Optional[PlanEvidence]
+    """Null in a plan that was made by hand."""
+
+
+class PlanPassthrough(t.TypedDict):
+    """One device of a move whose place is a VFIO device that is there already; nothing is created for it."""
+
+    source: Name
+    """Id of the device on the source host."""
+    source_type: t.Optional[Name]
+    vendor: str
+    device_string: t.Optional[str]
+    """The string of the source's device node, to ask the target device's node again; null when it has none."""
+    device: Name
+    """Bus address of the free device on the target host."""
+    evidence: t.Optional[PlanEvidence]
 
 
 class Move(t.TypedDict):
-    """One workload, all of its devices, from one host to another."""
+    """One workload, all of its devices, from one host to another. In a rolling plan a workload may move twice: the
+    source of its second move is the target of its first."""
 
     workload: str
     name: t.Optional[str]
@@ -375,6 +414,21 @@ class Move(t.TypedDict):
     wave: int
     """1 is the first."""
     devices: t.List[PlanDevice]
+    """Instances to make on the target."""
+    passthrough: t.List[PlanPassthrough]
+
+
+class Remedy(t.TypedDict):
+    """One change that was tried in the planner and frees a workload."""
+
+    kind: t.Literal["instance", "allow_unknown", "host", "limit", "anti_affinity", "order"]
+    """instance: one more of this type on this parent. allow_unknown: let this host be used. host: take this host out
+    of maintenance, or bring it back. limit, anti_affinity: relax that one. order: drain them one after the other."""
+    host: t.Optional[str]
+    parent: t.Optional[Name]
+    type: t.Optional[Name]
+    detail: str
+    """One sentence."""
 
 
 class Stuck(t.TypedDict):
@@ -384,7 +438,121 @@ class Stuck(t.TypedDict):
     name: t.Optional[str]
     host: str
     reason: str
+    """Stable code: no_compatible_host, no_capacity, contention, anti_affinity, limit, maintenance, unknown, skipped,
+    source_unknown; uuid_clash (it is to keep a UUID that another host has), ambiguous (another workload has its id),
+    name (a plan file cannot name it or its host)."""
     detail: str
+    """One sentence."""
+    rivals: t.List[str]
+    """Workloads that have what it needs; for contention."""
+    hosts: t.List[str]
+    """The hosts the reason is about."""
+    remedies: t.List[Remedy]
+    """Each alone frees it; the planner was run again with it."""
+
+
+class Stopped(t.TypedDict):
+    """A workload that its policy lets stop with its host instead of moving."""
+
+    workload: str
+    name: t.Optional[str]
+    host: str
+
+
+class Batch(t.TypedDict):
+    """Hosts that are in maintenance together."""
+
+    batch: int
+    """1 is the first."""
+    hosts: t.List[str]
+    emptied: t.List[str]
+    """Nothing is left on these after the batch's waves; the others have stuck workloads."""
+    waves: t.List[int]
+    """To be prepared, migrated and released one after the other, before the maintenance begins."""
+
+
+class PlanInputs(t.TypedDict):
+    """What a plan was made of."""
+
+    fingerprint: str
+    """SHA-256 of the facts and the policy, in hexadecimal: the same inputs give the same plan."""
+    oldest: t.Optional[Timestamp]
+    """Time of the oldest snapshot."""
+    age: t.Optional[int]
+    """Its age in seconds when the plan was made."""
+    hosts: t.List[HostState]
+
+
+class Share(t.TypedDict):
+    """How much of one resource something is."""
+
+    resource: str
+    units: int
+
+
+class TypeNeed(t.TypedDict):
+    """What an instance of a type takes of its parent."""
+
+    type: Name
+    most: t.Optional[int]
+    """Instances that an otherwise empty parent takes; null when nobody knows."""
+    needs: t.List[Share]
+
+
+class ParentRoom(t.TypedDict):
+    """What was left of a parent before the plan."""
+
+    host: str
+    parent: Name
+    left: t.List[Share]
+    """For an exclusive parent the resource is the type, the units are instances."""
+
+
+class Capacity(t.TypedDict):
+    """How the types of these parents share them, and where this is known from."""
+
+    model: t.Literal["exclusive", "shared_units", "vector", "independent", "unknown"]
+    """``unknown`` is planned like ``exclusive``."""
+    origin: t.Literal["operator", "driver", "description", "siblings", "default"]
+    detail: str
+    """One sentence: what it was derived from."""
+    driver: t.Optional[str]
+    types: t.List[TypeNeed]
+    parents: t.List[ParentRoom]
+    """Those that the plan puts something on."""
+
+
+class PlanBound(t.TypedDict):
+    """What no plan can do better, proven."""
+
+    hosts: int
+    """No plan empties more hosts."""
+    workloads: int
+    """No plan that empties as many hosts as this one moves more workloads."""
+    method: str
+
+
+class PlanGap(t.TypedDict):
+    """Bound less plan; both 0: nothing better exists."""
+
+    hosts: int
+    workloads: int
+
+
+class Planning(t.TypedDict):
+    """How the planner came to a plan."""
+
+    inputs: PlanInputs
+    policy: t.Dict[str, t.Any]
+    """The options in force, defaults included."""
+    batches: t.List[Batch]
+    stopped: t.List[Stopped]
+    capacity: t.List[Capacity]
+    bound: t.Optional[PlanBound]
+    bound_reason: t.Optional[str]
+    """Why there is no bound; null when there is one."""
+    gap: t.Optional[PlanGap]
+    notes: t.List[Note]
 
 
 class Plan(t.TypedDict):
@@ -400,6 +568,8 @@ class Plan(t.TypedDict):
     """True when a host of the inventory could not be taken into account."""
     moves: t.List[Move]
     stuck: t.List[Stuck]
+    planning: t.Optional[Planning]
+    """Null in a plan that was made by hand."""
 
 
 class LedgerEntry(t.TypedDict):

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds which device, and which VM that is: from /proc and from libvirt's files.
+"""Who holds which device, and which VM that is: from /proc and from libvirt (``_libvirt.py``).
 
 A device counts as held when a process has its VFIO group or its VFIO character
 device open, when a QEMU command line names it, or when a libvirt domain does,
 running or not. Sources: proc(5), Documentation/driver-api/vfio.rst, qemu(1)
-(``-name``, ``-uuid``, ``-device``), https://libvirt.org/formatdomain.html.
+(``-name``, ``-uuid``, ``-device``).
 
 This file is private to the collection.
 """
@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import os
 import typing as t
-import xml.etree.ElementTree as ET
 
-from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
+from ansible_collections.vfio.migration.plugins.module_utils import _libvirt
+from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op
+from ansible_collections.vfio.migration.plugins.module_utils._libvirt import Domain
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name, Workload
 
 _VFIO = "/dev/vfio/"
@@ -26,13 +27,6 @@ _CDEV = "/dev/vfio/devices/"
 _DELETED = " (deleted)"
 _CMDLINE_BYTES = 1 << 20
 _NAME_LENGTH = 256
-_DOMAIN_BYTES = 4 << 20
-_MOST_DOMAINS = 10000
-
-_LIBVIRT_ROOTS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
-"""Where libvirt's QEMU driver keeps the domains that are defined, and the state of those that run."""
-
-_DomainFile = t.Tuple[str, str, t.List[str]]
 
 
 def _pids(proc_root: str) -> t.List[int]:
@@ -70,57 +64,7 @@ def _process(proc_root: str, pid: int) -> t.Tuple[bytes, t.Optional[t.List[str]]
     return cmdline, _open_vfio(os.path.join(directory, "fd"))
 
 
-def _domain_files(root: str) -> t.Tuple[t.List[str], bool]:
-    """Paths of the domain files, and whether that is all of them."""
-    names = sorted(name for name in os.listdir(root) if name.endswith(".xml"))
-    return [os.path.join(root, name) for name in names[:_MOST_DOMAINS]], len(names) <= _MOST_DOMAINS
-
-
-def _domain(path: str) -> t.Optional[_DomainFile]:
-    """Name, UUID and devices of the domain in a file; null when it cannot be made sense of."""
-    # Whatever lies there instead of a file must not keep us waiting.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
-        data: t.Optional[bytes] = file.read(_DOMAIN_BYTES + 1)
-    try:
-        return parse_domain(data) if data is not None and len(data) <= _DOMAIN_BYTES else None
-    except (ValueError, ET.ParseError):
-        return None
-
-
-def parse_domain(data: bytes) -> _DomainFile:
-    """Read libvirt's XML of a domain or of its state. Raises ``ValueError`` or ``ParseError``."""
-    text = data.decode("utf-8")
-    # Libvirt writes none, and only there could entities be declared that grow without end.
-    if "<!DOCTYPE" in text:
-        raise ValueError("has a document type")
-    root = ET.fromstring(text)
-    domain = root.find("domain") if root.tag == "domstatus" else root
-    if domain is None or domain.tag != "domain":
-        raise ValueError("is no domain")
-    name, uuid = ((domain.findtext(key) or "").strip()[:_NAME_LENGTH] for key in ("name", "uuid"))
-    if not name or not uuid:
-        raise ValueError("names no domain")
-    devices = {_source_name(address) for address in domain.iterfind("devices/*/source/address")}
-    return name, uuid.lower(), sorted(device for device in devices if device)
-
-
-def _source_name(address: ET.Element) -> t.Optional[str]:
-    """An mdev's UUID or a PCI address of the host; null for what is neither (USB, SCSI). Raises ``ValueError``."""
-    if address.get("uuid"):
-        return address.get("uuid", "").lower()
-    if address.get("slot") is None:
-        return None
-    numbers = tuple(int(address.get(key, "0"), 0) for key in ("domain", "bus", "slot", "function"))
-    return "%04x:%02x:%02x.%x" % numbers
-
-
-HANDLERS: t.Dict[str, Handler] = {
-    "pids": _pids,
-    "process": _process,
-    "domain_files": _domain_files,
-    "domain": _domain,
-}
+HANDLERS: t.Dict[str, Handler] = {"pids": _pids, "process": _process, **_libvirt.FILE_HANDLERS}
 
 
 class Process(t.NamedTuple):
@@ -129,14 +73,6 @@ class Process(t.NamedTuple):
     pid: int
     argv: t.List[str]
     open_vfio: t.Optional[t.List[str]]
-
-
-class Domain(t.NamedTuple):
-    """A VM that libvirt knows, running or not."""
-
-    name: str
-    uuid: str
-    devices: t.List[str]
 
 
 class Users(t.NamedTuple):
@@ -170,41 +106,11 @@ class DeviceKey(t.NamedTuple):
     sure: bool = True
 
 
-def libvirt_roots(proc_root: str) -> t.Tuple[str, ...]:
-    """In a container that has the host's /proc elsewhere, libvirt's files are those that the host's first process
-    sees."""
-    proc_root = proc_root.rstrip("/")
-    host = "" if proc_root == "/proc" else proc_root + "/1/root"
-    return tuple(host + root for root in _LIBVIRT_ROOTS)
-
-
-def users(proc_root: str, roots: t.Sequence[str], guard: Guard) -> Users:
-    """All processes and libvirt domains."""
+def users(proc_root: str, libvirt_roots: t.Sequence[str], guard: Guard) -> Users:
+    """All processes, and the domains in libvirt's files."""
     running, complete = processes(proc_root, guard)
-    defined, unread = domains(roots, guard)
+    defined, unread = _libvirt.from_files(libvirt_roots, guard)
     return Users(running, complete and not unread, defined, unread)
-
-
-def domains(roots: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Domain], t.List[str]]:
-    """All domains of libvirt, and its files and folders that could not be read. No libvirt, no domains."""
-    found: t.List[Domain] = []
-    unread: t.List[str] = []
-    for root, listing in zip(roots, guard.run([Op(root, "domain_files", (root,)) for root in roots])):
-        if listing.state != "done":
-            unread += [] if _absent(listing) else [root]
-            continue
-        paths, all_listed = listing.value
-        unread += [] if all_listed else [root]
-        for path, outcome in zip(paths, guard.run([Op(root, "domain", (path,)) for path in paths])):
-            if outcome.state == "done" and outcome.value is not None:
-                found.append(Domain(*outcome.value))
-            elif not _absent(outcome):
-                unread.append(path)
-    return found, unread
-
-
-def _absent(outcome: Outcome) -> bool:
-    return outcome.errno_name in ("ENOENT", "ENOTDIR")
 
 
 def processes(proc_root: str, guard: Guard) -> t.Tuple[t.List[Process], bool]:
@@ -255,12 +161,13 @@ def match(
         for device_id in sorted(ids):
             holder: Holder = {"pid": process.pid, "command": process.argv[0][:_NAME_LENGTH], "workload": workload["id"]}
             holders.setdefault(device_id, []).append(holder)
-    _add_domains(holders, known, defined)
+    _add_holders(holders, known, defined)
+    _add_workloads(workloads, known, defined)
     unsure = frozenset(device.id for device in devices if not (complete and device.sure))
     return Found(holders, workloads, unsure)
 
 
-def _add_domains(
+def _add_holders(
     holders: t.Dict[str, t.List[Holder]], known: t.Mapping[str, Name], defined: t.Sequence[Domain]
 ) -> None:
     """Domains hold what they name, even while they do not run; those that run are known by their QEMU already."""
@@ -269,6 +176,45 @@ def _add_domains(
             by = holders.setdefault(device, [])
             if all(one["workload"] != domain.uuid for one in by):
                 by.append({"pid": None, "command": "libvirt domain " + domain.name, "workload": domain.uuid})
+
+
+def _add_workloads(workloads: t.List[Workload], known: t.Mapping[str, Name], defined: t.Sequence[Domain]) -> None:
+    """What libvirt tells of VMs, of those without a process, too. A VM that runs has the devices it has now, whatever
+    its next start will give it."""
+    by_id = {workload["id"]: workload for workload in workloads}
+    active = {domain.uuid for domain in defined if domain.running} | set(by_id)
+    for domain in sorted(defined, key=lambda one: one.uuid):
+        running = domain.uuid in active
+        ids = {known[name] for name in domain.devices if name in known}
+        if running and not domain.running:
+            ids = set()
+        workload = by_id.get(domain.uuid)
+        if workload is not None:
+            workload["name"] = domain.name
+            workload["devices"] = sorted(ids.union(workload["devices"]))
+        elif ids:
+            by_id[domain.uuid] = {
+                "id": domain.uuid,
+                "kind": "qemu",
+                "name": domain.name,
+                "uuid": domain.uuid,
+                "pid": None,
+                "state": "running" if running else "inactive",
+                "devices": sorted(ids),
+            }
+            workloads.append(by_id[domain.uuid])
+
+
+def missing(domains: t.Sequence[Domain], present: t.Collection[str]) -> t.List[t.Tuple[Domain, t.List[str]]]:
+    """Domains that name mdevs which are not there, each once. A PCI device may be at its own driver until its VM
+    starts, so nothing is said of those."""
+    there = {name.lower() for name in present}
+    lacking: t.Dict[str, t.Tuple[Domain, t.Set[str]]] = {}
+    for domain in sorted(domains, key=lambda one: one.uuid):
+        absent = {device for device in domain.devices if _libvirt.is_mdev(device) and device not in there}
+        if absent:
+            lacking.setdefault(domain.uuid, (domain, set()))[1].update(absent)
+    return [(domain, sorted(absent)) for domain, absent in lacking.values()]
 
 
 class _Qemu(t.NamedTuple):
@@ -285,6 +231,7 @@ def _workload(process: Process, vm: t.Optional[_Qemu], ids: t.List[Name]) -> Wor
         "name": name,
         "uuid": uuid,
         "pid": process.pid,
+        "state": "running",
         "devices": ids,
     }
 

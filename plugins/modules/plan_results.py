@@ -59,6 +59,11 @@ options:
       - Name of the variable in which the task that read the hosts after everything was created was registered. Needed
         with O(state=present).
     type: str
+  domains:
+    description:
+      - Name of the variable in which the task with M(vfio.migration.domain_xml) was registered on the source hosts; its
+        files are then shown with their workloads. A file that is missing is no failure.
+    type: str
   fail:
     description: Whether to fail if a workload was left out or failed. An instance in use is no failure of releasing.
     type: bool
@@ -95,6 +100,7 @@ attributes:
     description: It runs wherever ansible-core does.
 seealso:
   - module: vfio.migration.mdev
+  - module: vfio.migration.domain_xml
   - module: vfio.migration.plan_targets
 """
 
@@ -150,6 +156,21 @@ workloads:
       type: list
       elements: dict
       returned: always
+    domain_xml:
+      description:
+        - File on the source host with the domain XML that the VM shall have on its target, null when there is none.
+      type: str
+      returned: always
+    domain_note:
+      description: Why there is no such file, or why libvirt could not validate it; null when all is well.
+      type: str
+      returned: always
+domains:
+  description:
+    - Names of source hosts, and for each what M(vfio.migration.domain_xml) takes there, of the workloads that are
+      V(ready) or V(planned). Empty with O(state=absent).
+  returned: always
+  type: dict
 text:
   description: What is printed, line by line; null if it was printed.
   returned: always

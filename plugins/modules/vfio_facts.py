@@ -14,12 +14,24 @@ description:
   - Reads mdev parents of every kind, their types, mediated devices, and other devices bound to a VFIO driver.
   - Reads C(migration_version) at all three locations, under the mdev type, under the mediated device, and under a
     VFIO device that is not mediated. The strings are opaque and come out byte for byte.
-  - Names the processes that hold a device open, and for QEMU the VM.
+  - Names the processes that hold a device open, and for QEMU the VM. VMs that do not run, their names and their devices
+    come from libvirt, if the host has it, see O(libvirt_uri).
   - A driver that does not answer costs O(read_timeout) once. The host still reports, within O(deadline), and the note
     tells which node hung.
   - Works without root as far as permissions allow. What could not be seen is listed in
     RV(ansible_facts.vfio_migration.notes).
-options: {}
+options:
+  libvirt_uri:
+    description:
+      - Which libvirt to ask for its VMs, through a read-only connection, with the Python binding (C(python3-libvirt))
+        of the host. It has to answer within a few seconds.
+      - The files below C(/etc/libvirt/qemu) and C(/run/libvirt/qemu) are read in any case. For root they say the same
+        as V(qemu:///system), so a host without the binding is missing nothing.
+      - A libvirt that cannot be asked costs a note in RV(ansible_facts.vfio_migration.notes), and never the host. There
+        is no note on a host without libvirt.
+      - An empty string asks none.
+    type: str
+    default: qemu:///system
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.facts
@@ -52,6 +64,10 @@ EXAMPLES = r"""
     proc_root: /host/proc
     read_timeout: 0.5
     deadline: 10
+
+- name: Name the VMs of another libvirt
+  vfio.migration.vfio_facts:
+    libvirt_uri: qemu:///session
 
 - name: Show what could not be seen, and why
   ansible.builtin.debug:
@@ -148,12 +164,48 @@ ansible_facts:
               type: dict
               returned: always
         workloads:
-          description: VMs and other processes with the devices they hold.
+          description:
+            - VMs with their devices, and other processes that hold one. The same VM is there once, whether libvirt,
+              C(/proc) or both know of it.
           type: list
           elements: dict
           returned: always
+          contains:
+            id:
+              description: UUID of the VM, else its name, else V(pid:) and the number of the process.
+              type: str
+              returned: always
+            kind:
+              description: V(qemu) for a VM, V(process) for anything else.
+              type: str
+              returned: always
+            name:
+              description: Name of the VM, null when it has none.
+              type: str
+              returned: always
+            uuid:
+              description: UUID of the VM, null when it has none.
+              type: str
+              returned: always
+            pid:
+              description: Its process, null when none was seen.
+              type: int
+              returned: always
+            state:
+              description: V(running), or V(inactive) for a VM that libvirt has defined and that does not run.
+              type: str
+              returned: always
+            devices:
+              description:
+                - What it has now, of an inactive VM what it will have when it starts; only devices of this host.
+              type: list
+              elements: str
+              returned: always
         notes:
-          description: Every item that was dropped or is unknown, with a reason code and a sentence.
+          description:
+            - Every item that was dropped or is unknown, with a reason code and a sentence. Reason V(libvirt) says why
+              libvirt could not be asked, V(domain_file) which file of a domain could not be read, V(missing_device)
+              which VM names an mdev that is not there.
           type: list
           elements: dict
           returned: always
@@ -165,10 +217,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vfio.migration.plugins.module_utils import _host
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._inventory import HostError, snapshot
+from ansible_collections.vfio.migration.plugins.module_utils._libvirt import DEFAULT_URI
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_host.ARGUMENTS, supports_check_mode=True)
+    spec = dict(_host.ARGUMENTS, libvirt_uri={"type": "str", "default": DEFAULT_URI})
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
         facts = snapshot(_host.options(module.params))
     except (ValueError, HostError, WorkerError) as exc:

@@ -20,7 +20,15 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Verdict,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _asking
-from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host, Node, NodeKey, expired, nodes, verdicts
+from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
+    Host,
+    Node,
+    NodeKey,
+    PoolKey,
+    expired,
+    nodes,
+    verdicts,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
     EXPIRED,
     IN_USE,
@@ -136,6 +144,8 @@ class Classes:
         self._positions = {
             key: {string: place for place, string in enumerate(pool)} for key, pool in self._pools.items()
         }
+        self._silent: dict[tuple[PoolKey, bool], tuple[tuple[Answer, ...], tuple[str, ...]]] = {}
+        """The rows of nodes that said nothing; most devices of a fleet are in use and never asked."""
         self._targets: dict[t.Hashable, Target] = {}
         self._sources: dict[t.Hashable, Source] = {}
         self.expired: dict[str, int] = {}
@@ -169,7 +179,7 @@ class Classes:
 
     def _add_device_target(self, node: Node, heard: _Heard) -> Target:
         row, times = self._row(node, heard)
-        if node.kind == "mdev":
+        if node.kind == "mdev" and heard.answers.get(node.key):
             place = heard.places.setdefault((node.parent, node.type), {})
             for string, answer, time in zip(self._pools.get(node.pool, ()), row, times, strict=True):
                 if is_evidence(answer):
@@ -186,6 +196,11 @@ class Classes:
             return (NOT_ASKED,) * len(pool), (NEVER,) * len(pool)
         answers = heard.answers.get(node.key, {})
         is_asked = node.key in heard.asked
+        if not answers:
+            key = (node.pool, is_asked)
+            if key not in self._silent:
+                self._silent[key] = ((NOT_ASKED if is_asked else IN_USE,) * len(pool), (NEVER,) * len(pool))
+            return self._silent[key]
         missing = (NOT_ASKED if is_asked else IN_USE, NEVER)
         row = []
         for string, origin in pool.items():
@@ -221,7 +236,8 @@ class Classes:
             target = Target(node, self._positions.get(node.pool, {}), row, list(times), dict(answered), place_asked)
             self._targets[key] = target
         else:
-            target.asked = list(map(min, target.asked, times))
+            if any(time != NEVER for time in times):
+                target.asked = list(map(min, target.asked, times))
             for string, (_answer, time) in place.items():
                 target.place_asked[string] = min(time, target.place_asked[string])
         target.members.append(TargetMember(host=node.host, parent=node.parent, device=node.device, room=node.room))
@@ -272,11 +288,13 @@ def _merged(known: Timed | None, new: Timed) -> Timed:
 
 
 def _workloads(host: Host) -> dict[str | None, str]:
-    """Device -> id of the workload it was given to; the first in order of ids should two claim it."""
+    """Device -> id of the workload it was given to. Should several claim it, one that runs goes first, then the order
+    of ids."""
     owners: dict[str | None, str] = {}
-    for workload in host.snapshot["workloads"] if host.snapshot else ():
+    workloads = host.snapshot["workloads"] if host.snapshot else []
+    for workload in sorted(workloads, key=lambda one: (one["state"] != "running", one["id"])):
         for device in workload["devices"]:
-            owners[device] = min(workload["id"], owners.get(device, workload["id"]))
+            owners.setdefault(device, workload["id"])
     return owners
 
 

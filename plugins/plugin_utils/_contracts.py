@@ -87,6 +87,8 @@ def _compile(hint: t.Hashable) -> Checker:
         return _list(_compile(inner[0]))
     if origin is t.Literal:
         return _literal(inner)
+    if origin is dict:
+        return _mapping
     if origin in (t.Union, types.UnionType) and inner[1:] == (type(None),):
         return _optional(_compile(inner[0]))
     raise TypeError(f"no checker for {hint}")
@@ -106,6 +108,11 @@ def _seconds(value: object) -> t.Sequence[str]:
     if isinstance(value, int) and not isinstance(value, bool) and value < 0:
         return [f" must not be negative, not {value}"]
     return _number(value)
+
+
+def _mapping(value: object) -> t.Sequence[str]:
+    """What is in it only its reader knows."""
+    return _NO_ERRORS if isinstance(value, dict) else [f" must be a mapping, not {kind(value)}"]
 
 
 def _boolean(value: object) -> t.Sequence[str]:

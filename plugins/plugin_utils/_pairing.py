@@ -71,8 +71,14 @@ def pairings(
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
     """
     require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh_hosts})
+    return of_hosts(load(facts), max_age, now, sources, fresh_hosts)
+
+
+def of_hosts(
+    hosts: t.Sequence[Host], max_age: int, now: str, sources: Sources, fresh_hosts: list[str] | None
+) -> Pairings:
+    """As ``pairings``, for hosts whose facts were checked already."""
     fresh = None if fresh_hosts is None else frozenset(fresh_hosts)
-    hosts = load(facts)
     states = [_host_state(host, now, fresh) for host in hosts]
     usable = [host for host in hosts if host.snapshot and not host.verdict_errors]
     classes = Classes(usable, max_age, now, with_types=sources == "all")

@@ -12,6 +12,8 @@ This file is private to the collection.
 from __future__ import annotations
 
 import collections
+import copy
+import itertools
 import json
 import pathlib
 import re
@@ -31,6 +33,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 uuid = _order.normal_uuid
 
 
+MAY_LACK: t.Final[dict[type, dict[str, t.Any]]] = {
+    _model.Plan: {"planning": None},
+    _model.Move: {"name": None, "passthrough": []},
+    _model.PlanDevice: {"attributes": [], "evidence": None},
+    _model.PlanPassthrough: {"evidence": None},
+    _model.Stuck: {"name": None, "rivals": [], "hosts": [], "remedies": []},
+}
+"""What a person who writes a plan may leave out, and what it means then."""
+
+
 class PlanError(ContractError):
     """The plan is refused as a whole; nothing was touched. ``errors`` has one sentence for each mistake."""
 
@@ -47,6 +59,7 @@ def load(given: object) -> _model.Plan:
     if given == "":
         raise PlanError(["no plan is named: give the path of its file"])
     where, value = (given, _read(given)) if isinstance(given, str) else ("plan", given)
+    value = filled(value)
     errors = check(_model.Plan, value, where)
     if errors:
         raise PlanError(errors)
@@ -55,6 +68,39 @@ def load(given: object) -> _model.Plan:
     if errors:
         raise PlanError(errors)
     return _spelled(plan)
+
+
+def filled(value: object) -> object:
+    """The plan with what it leaves out; what is no plan stays as it is, for its contract to refuse."""
+    return _filled(_model.Plan, value)
+
+
+_INNER: t.Final[dict[type, dict[str, type]]] = {
+    _model.Plan: {"moves": _model.Move, "stuck": _model.Stuck},
+    _model.Move: {"devices": _model.PlanDevice, "passthrough": _model.PlanPassthrough},
+}
+
+
+def _filled(contract: type, value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    lacking = {key: copy.copy(item) for key, item in MAY_LACK[contract].items() if key not in value}
+    lists = {
+        key: [_filled(inner, one) for one in value[key]]
+        for key, inner in _INNER.get(contract, {}).items()
+        if isinstance(value.get(key), list)
+    }
+    return {**value, **lacking, **lists}
+
+
+def is_host(name: str) -> bool:
+    """Whether a plan may have a host of this name."""
+    return _HOST.fullmatch(name) is not None
+
+
+def is_workload(name: str) -> bool:
+    """Whether a plan may have a workload of this id."""
+    return bool(name) and _CONTROL.search(name) is None
 
 
 def age_error(plan: _model.Plan, max_age: int, now: str) -> str | None:
@@ -75,19 +121,41 @@ def age_error(plan: _model.Plan, max_age: int, now: str) -> str | None:
 
 
 def select(plan: _model.Plan, workloads: list[str] | None, waves: list[int] | None) -> list[_model.Move]:
-    """The moves of these workloads (by id or name) and waves, all of them without any; a name it lacks is a mistake."""
+    """The moves of these workloads (by id or name) and waves, all of them without any; a name it lacks is a mistake.
+
+    A workload that moves twice has to be where its second move begins first, so its moves are not of one run.
+    """
     known = {word for move in plan["moves"] for word in (move["workload"], move["name"])}
     strangers = [f"plan {plan['id']} does not move {each!r}" for each in workloads or () if each not in known]
     rounds = {move["wave"] for move in plan["moves"]}
     strangers += [f"plan {plan['id']} has no wave {each}" for each in waves or () if each not in rounds]
     if strangers:
         raise PlanError(strangers)
-    return [
+    chosen = [
         move
         for move in plan["moves"]
         if (not workloads or move["workload"] in workloads or move["name"] in workloads)
         and (not waves or move["wave"] in waves)
     ]
+    again = sorted(word for word, moves in _journeys(chosen).items() if len(moves) > 1)
+    if again:
+        who = f"{', '.join(again[:5])}{' and others' if again[5:] else ''}"
+        todo = "name the waves of one batch, and go on with the next when these have moved"
+        raise PlanError([f"plan {plan['id']} moves {who} more than once: {todo}"])
+    return chosen
+
+
+def again(plan: _model.Plan) -> set[tuple[str, int]]:
+    """(workload, wave) of every move that begins where an earlier one ends."""
+    return {(word, move["wave"]) for word, moves in _journeys(plan["moves"]).items() for move in moves[1:]}
+
+
+def _journeys(moves: t.Iterable[_model.Move]) -> dict[str, list[_model.Move]]:
+    """The moves of each workload, in order of waves."""
+    found: dict[str, list[_model.Move]] = {}
+    for move in moves:
+        found.setdefault(move["workload"], []).append(move)
+    return {word: sorted(of_it, key=lambda one: one["wave"]) for word, of_it in found.items()}
 
 
 def hosts(moves: t.Iterable[_model.Move]) -> list[str]:
@@ -122,21 +190,25 @@ def _mistakes(plan: _model.Plan) -> t.Iterator[str]:
         for index, device in enumerate(move["devices"]):
             ends = _device_mistakes(device, plan["uuid_policy"])
             yield from (f".moves[{number}].devices[{index}]{end}" for end in ends)
+        for index, passed in enumerate(move["passthrough"]):
+            ends = _string_mistakes({"device_string": passed["device_string"]})
+            yield from (f".moves[{number}].passthrough[{index}]{end}" for end in ends)
     yield from _repeated(plan)
+    yield from _torn(plan)
 
 
 def _move_mistakes(move: _model.Move) -> t.Iterator[str]:
-    if not move["workload"] or _CONTROL.search(move["workload"]):
+    if not is_workload(move["workload"]):
         yield f".workload must be text without control characters, not {move['workload']!r}"
     for key, host in (("source", move["source"]), ("target", move["target"])):
-        if not _HOST.fullmatch(host):
+        if not is_host(host):
             yield f".{key} must be the name of a host with letters, digits, dots, dashes and underscores, not {host!r}"
     if move["source"] == move["target"]:
         yield f".target must be another host than the source, not {move['target']} too"
     if move["wave"] < 1:
         yield f".wave must be 1 or more, not {move['wave']}"
-    if not move["devices"]:
-        yield ".devices must have at least one device"
+    if not move["devices"] and not move["passthrough"]:
+        yield ".devices must have at least one device, or passthrough"
 
 
 def _device_mistakes(device: _model.PlanDevice, policy: str) -> t.Iterator[str]:
@@ -147,13 +219,17 @@ def _device_mistakes(device: _model.PlanDevice, policy: str) -> t.Iterator[str]:
         yield f".uuid must be that of its source {device['source']} under uuid_policy same, not {ident}"
     elif policy == "new" and ident == uuid(device["source"]):
         yield f".uuid must not be that of its source under uuid_policy new, and both are {ident}"
-    for key, string in (("type_string", device["type_string"]), ("device_string", device["device_string"])):
-        if string is not None and not (string and string.isascii()):
-            yield f".{key} must be ASCII text that is not empty, or null, not {string!r}"
+    yield from _string_mistakes({"type_string": device["type_string"], "device_string": device["device_string"]})
     for number, attribute in enumerate(device["attributes"]):
         error = _order.attribute_error(attribute)
         if error:
             yield f".attributes[{number}].{error}"
+
+
+def _string_mistakes(strings: dict[str, str | None]) -> t.Iterator[str]:
+    for key, string in strings.items():
+        if string is not None and not (string and string.isascii()):
+            yield f".{key} must be ASCII text that is not empty, or null, not {string!r}"
 
 
 def _repeated(plan: _model.Plan) -> t.Iterator[str]:
@@ -166,31 +242,55 @@ def _repeated(plan: _model.Plan) -> t.Iterator[str]:
 
 
 def _unique(plan: _model.Plan) -> t.Iterator[tuple[str, ...]]:
-    """Place, what it is, and the words that must differ. A workload that is moved cannot be stuck as well."""
+    """Place, what it is, and the words that must differ. A workload leaves a host once, or is stuck there."""
+    begun: set[str] = set()
     for number, move in enumerate(plan["moves"]):
-        yield f".moves[{number}]", "workload", move["workload"]
+        yield f".moves[{number}]", "workload", move["workload"], f"on {move['source']}"
         for index, device in enumerate(move["devices"]):
-            place = f".moves[{number}].devices[{index}]"
-            yield f"{place}.uuid", "UUID", uuid(device["uuid"]) or device["uuid"]
+            place, ident = f".moves[{number}].devices[{index}]", uuid(device["uuid"]) or device["uuid"]
+            if plan["uuid_policy"] == "new" or move["workload"] not in begun:
+                yield f"{place}.uuid", "UUID", ident
             yield f"{place}.source", "device", f"{move['source']}/{uuid(device['source']) or device['source']}"
+        for index, passed in enumerate(move["passthrough"]):
+            place = f".moves[{number}].passthrough[{index}]"
+            yield f"{place}.source", "device", f"{move['source']}/{uuid(passed['source']) or passed['source']}"
+            yield f"{place}.device", "device", f"{move['target']}/{passed['device']}", f"in wave {move['wave']}"
+        begun.add(move["workload"])
     for number, stuck in enumerate(plan["stuck"]):
-        yield f".stuck[{number}]", "workload", stuck["workload"]
+        yield f".stuck[{number}]", "workload", stuck["workload"], f"on {stuck['host']}"
+
+
+def _torn(plan: _model.Plan) -> t.Iterator[str]:
+    """A second move begins with what the first one made, where it made it."""
+    places = {id(move): f".moves[{number}]" for number, move in enumerate(plan["moves"])}
+    for word, moves in _journeys(plan["moves"]).items():
+        for first, second in itertools.pairwise(moves):
+            place = places[id(second)]
+            if first["wave"] == second["wave"]:
+                yield f"{place}.wave must be later than that of {places[id(first)].lstrip('.')}, which moves {word} too"
+            if second["source"] != first["target"]:
+                yield f"{place}.source must be {first['target']}, where wave {first['wave']} takes {word}"
+            made = {uuid(one["uuid"]) for one in first["devices"]} | {one["device"] for one in first["passthrough"]}
+            taken = [one["source"] for one in (*second["devices"], *second["passthrough"])]
+            if len(taken) != len(made) or any((uuid(one) or one) not in made for one in taken):
+                yield f"{place}.devices must have as sources what wave {first['wave']} makes of {word}, and all of it"
 
 
 def _spelled(plan: _model.Plan) -> _model.Plan:
+    def name(text: str) -> _model.Name:
+        return _model.Name(uuid(text) or text)
+
     moves = [
         _model.Move(
             {
                 **move,
                 "devices": [
-                    _model.PlanDevice(
-                        {
-                            **device,
-                            "source": _model.Name(uuid(device["source"]) or device["source"]),
-                            "uuid": _model.Name(uuid(device["uuid"]) or device["uuid"]),
-                        }
-                    )
+                    _model.PlanDevice({**device, "source": name(device["source"]), "uuid": name(device["uuid"])})
                     for device in move["devices"]
+                ],
+                "passthrough": [
+                    _model.PlanPassthrough({**passed, "source": name(passed["source"])})
+                    for passed in move["passthrough"]
                 ],
             }
         )

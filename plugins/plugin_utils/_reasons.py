@@ -118,6 +118,11 @@ PREPARING: t.Final[dict[str, Sentence]] = {
     ),
     "type_gone": Sentence("the parent does not offer the type any more", _REPLAN),
     "no_room": Sentence("the parent has no room for it any more", _REPLAN),
+    "device_gone": Sentence("the target host has no such VFIO device any more", _REPLAN),
+    "device_taken": Sentence("somebody else holds the device on the target host", _REPLAN),
+    "holders_unknown": Sentence(
+        "nobody can tell whether the device on the target host is free", "Run with become: only root sees all holders."
+    ),
     "nobody_to_ask": Sentence(
         "the plan has no string that a driver could be asked", "Set allow_unknown to create it all the same."
     ),

@@ -42,6 +42,24 @@ class Row(t.TypedDict):
     reason: str | None
     msg: str | None
     instances: list[Made]
+    domain_xml: str | None
+    """File on the source host with the XML that the VM shall have on its target."""
+    domain_note: str | None
+    """Why there is no such file, or why libvirt could not validate it."""
+
+
+class Mdev(t.TypedDict):
+    """An mdev's UUID before and after."""
+
+    source: str
+    target: str
+
+
+class Domain(t.TypedDict):
+    """What ``vfio.migration.domain_xml`` takes for one VM."""
+
+    workload: str
+    mdevs: list[Mdev]
 
 
 def prepared(
@@ -65,7 +83,10 @@ def prepared(
             outcome: _Outcome = ("dropped", left["reason"], left["detail"], [])
         else:
             result = done.get(host, {}).get(move["workload"])
+            if result is None and not move["devices"]:
+                result = {"ok": True, "instances": []}  # there was nothing to make
             outcome = _outcome(result, registered.get(host, {}), seen.get(host), check_mode)
+            outcome = _with_passthrough(move, outcome, seen.get(host))
         rows.append(_row(move["workload"], move["name"], move["source"], host, outcome))
     return rows
 
@@ -92,8 +113,40 @@ _Outcome = tuple[State, str | None, str | None, list[Made]]
 def _row(workload: str, name: str | None, source: str | None, host: str, outcome: _Outcome) -> Row:
     state, reason, msg, made = outcome
     return Row(
-        workload=workload, name=name, source=source, host=host, state=state, reason=reason, msg=msg, instances=made
+        workload=workload,
+        name=name,
+        source=source,
+        host=host,
+        state=state,
+        reason=reason,
+        msg=msg,
+        instances=made,
+        domain_xml=None,
+        domain_note=None,
     )
+
+
+def domains(moves: list[_model.Move], rows: list[Row]) -> dict[str, list[Domain]]:
+    """Per source host the VMs that may move now, with the UUIDs that change."""
+    may_move = {row["workload"] for row in rows if row["state"] in ("ready", "planned")}
+    found: dict[str, list[Domain]] = {}
+    for move in moves:
+        if move["workload"] in may_move:
+            mdevs = [Mdev(source=one["source"], target=one["uuid"]) for one in move["devices"]]
+            found.setdefault(move["source"], []).append(Domain(workload=move["workload"], mdevs=mdevs))
+    return found
+
+
+def add_domains(rows: list[Row], registered: Registered) -> None:
+    """Put what ``vfio.migration.domain_xml`` did on the source hosts into the rows."""
+    for host, result in registered.items():
+        written = {one["workload"]: one for one in result.get("domains") or ()}
+        for row in rows:
+            one = written.get(row["workload"])
+            if row["source"] != host or row["state"] not in ("ready", "planned"):
+                continue
+            row["domain_xml"] = one["path"] if one else None
+            row["domain_note"] = one["msg"] if one else _said(result)
 
 
 def _by_workload(result: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
@@ -133,6 +186,18 @@ def _outcome(
     if lost:
         return "failed", "lost", f"{', '.join(lost)}: {_reasons.sentence('lost')}", made
     return "ready", None, None, made
+
+
+def _with_passthrough(move: _model.Move, outcome: _Outcome, snapshot: _model.Snapshot | None) -> _Outcome:
+    """What is there already counts as much as what was made."""
+    state, reason, msg, made = outcome
+    made = made + [Made(uuid=one["device"], parent=None, type=None, action="there") for one in move["passthrough"]]
+    if state == "ready" and snapshot is not None:
+        there = {one["id"] for one in snapshot["devices"] if one["kind"] == "vfio"}
+        lost = [one["device"] for one in move["passthrough"] if one["device"] not in there]
+        if lost:
+            return "failed", "lost", f"{', '.join(lost)}: {_reasons.sentence('lost')}", made
+    return state, reason, msg, made
 
 
 def _given_back(result: t.Mapping[str, t.Any], check_mode: bool) -> _Outcome:
@@ -176,8 +241,17 @@ def _way(row: Row) -> str:
 def _what(row: Row) -> str:
     if row["state"] in ("dropped", "failed", "kept"):
         return plain(row["msg"] or _reasons.sentence(row["reason"]), 240)
-    made = (f"{one['parent']}/{one['type']} {one['uuid']} {one['action']}" for one in row["instances"])
-    return ", ".join(plain(one, 120) for one in made)
+    made = (f"{_place(one)}{one['uuid']} {one['action']}" for one in row["instances"])
+    words = [plain(one, 120) for one in made]
+    if row["domain_xml"]:
+        words.append(f"domain XML {plain(row['domain_xml'], 120)}")
+    if row["domain_note"]:
+        words.append(f"{'but' if row['domain_xml'] else 'no domain XML:'} {plain(row['domain_note'], 240)}")
+    return ", ".join(words)
+
+
+def _place(made: Made) -> str:
+    return f"{made['parent']}/{made['type']} " if made["action"] != "there" else ""
 
 
 def _todo(row: Row) -> str:

@@ -68,6 +68,8 @@ class Now(t.NamedTuple):
     """Create for devices that no driver can be asked about, too."""
     reuse: bool = False
     """Free instances may be taken, so that a full type is no obstacle."""
+    again: t.Collection[tuple[str, int]] = ()
+    """(workload, wave) of moves that begin where an earlier one of the plan ends."""
 
     def snapshot(self, host: str) -> _model.Snapshot | None:
         return self.hosts[host].snapshot if host in self.hosts else None
@@ -88,12 +90,13 @@ def targets(moves: list[_model.Move], now: Now) -> Targets:
     rooms = _Rooms(now)
     work: dict[str, Work] = {}
     dropped: list[Dropped] = []
-    for move in moves:
+    for planned in moves:
+        move = _caught_up(planned, now)
         found = _first(move, functools.partial(_device_drift, move, now, owners))
         found = found or rooms.lacking(move)
         if found is None:
             host = work.setdefault(move["target"], Work(requests=[], instances=[]))
-            wanted = [request for request in map(_request, move["devices"]) if request]
+            wanted = [request for request in map(_request, _parts(move)) if request]
             host["requests"] += [
                 one for number, one in enumerate(wanted) if one not in host["requests"] + wanted[:number]
             ]
@@ -107,16 +110,49 @@ def targets(moves: list[_model.Move], now: Now) -> Targets:
     return Targets(hosts=work, dropped=dropped, unseen=unseen)
 
 
-_Found = tuple[_model.PlanDevice, _Drift]
+_Part = _model.PlanDevice | _model.PlanPassthrough
+_Found = tuple[_Part, _Drift]
 
 
-def _first(move: _model.Move, look: t.Callable[[_model.PlanDevice], _Drift | None]) -> _Found | None:
+def _parts(move: _model.Move) -> list[_Part]:
+    """Everything of a workload, whether it is to be made or is there already."""
+    return [*move["devices"], *move["passthrough"]]
+
+
+def _new(part: _Part) -> t.TypeGuard[_model.PlanDevice]:
+    return "uuid" in part
+
+
+def _passed(part: _Part) -> _model.PlanPassthrough:
+    return t.cast("_model.PlanPassthrough", part)
+
+
+def _caught_up(move: _model.Move, now: Now) -> _model.Move:
+    """A second move with what its devices say: when the plan was made, the first move had not made them."""
+    if (move["workload"], move["wave"]) not in now.again:
+        return move
+
+    def said(part: _Part) -> str | None:
+        found = _on(now, move["source"], part["source"])
+        return found["migration_version"]["value"] if found and not part["device_string"] else part["device_string"]
+
+    return _model.Move(
+        {
+            **move,
+            "devices": [_model.PlanDevice({**one, "device_string": said(one)}) for one in move["devices"]],
+            "passthrough": [_model.PlanPassthrough({**one, "device_string": said(one)}) for one in move["passthrough"]],
+        }
+    )
+
+
+def _first(move: _model.Move, look: t.Callable[[_Part], _Drift | None]) -> _Found | None:
     """The first device with something in the way."""
-    return next(((device, drift) for device in move["devices"] if (drift := look(device))), None)
+    return next(((part, drift) for part in _parts(move) if (drift := look(part))), None)
 
 
-def _dropped(move: _model.Move, device: _model.PlanDevice, drift: _Drift) -> Dropped:
-    where = f"{device['source']} to {move['target']} {device['parent']}/{device['type']}"
+def _dropped(move: _model.Move, part: _Part, drift: _Drift) -> Dropped:
+    place = f"{part['parent']}/{part['type']}" if _new(part) else _passed(part)["device"]
+    where = f"{part['source']} to {move['target']} {place}"
     return Dropped(
         workload=move["workload"], reason=drift.reason, detail=f"{where}: {sentence(drift.reason, drift.errno)}"
     )
@@ -132,17 +168,17 @@ def _owners(hosts: t.Iterable[Host]) -> dict[str, set[str]]:
     return owners
 
 
-def _device_drift(
-    move: _model.Move, now: Now, owners: t.Mapping[str, set[str]], device: _model.PlanDevice
-) -> _Drift | None:
+def _device_drift(move: _model.Move, now: Now, owners: t.Mapping[str, set[str]], device: _Part) -> _Drift | None:
     """What differs from the plan, apart from room and answers; the cheapest and gravest first."""
+    if not _new(device):
+        return _source_drift(move, device, now) or _passed_drift(move, _passed(device), now)
     legal = {move["target"]} | ({move["source"]} if device["uuid"] == device["source"] else set())
     if owners.get(device["uuid"], set()) - legal:
         return _Drift("uuid_clash")
     return _source_drift(move, device, now) or _target_drift(move["target"], device, now)
 
 
-def _source_drift(move: _model.Move, device: _model.PlanDevice, now: Now) -> _Drift | None:
+def _source_drift(move: _model.Move, device: _Part, now: Now) -> _Drift | None:
     snapshot = now.snapshot(move["source"])
     if snapshot is None or not _clock.within(snapshot["time"], now.max_age, now.time):
         return _Drift("source_unread")
@@ -150,15 +186,16 @@ def _source_drift(move: _model.Move, device: _model.PlanDevice, now: Now) -> _Dr
     if found is None:
         return _Drift("source_gone")
     strings = [(device["device_string"], found["migration_version"])]
-    strings += [
-        (device["type_string"], one["migration_version"])
-        for parent in snapshot["parents"]
-        if parent["address"] == found["parent"]
-        for one in parent["types"]
-        if one["id"] == found["type"]
-    ]
+    if _new(device):
+        strings += [
+            (device["type_string"], one["migration_version"])
+            for parent in snapshot["parents"]
+            if parent["address"] == found["parent"]
+            for one in parent["types"]
+            if one["id"] == found["type"]
+        ]
     held = [one["devices"] for one in snapshot["workloads"] if one["id"] == move["workload"]]
-    planned = {one["source"] for one in move["devices"]}
+    planned = {one["source"] for one in _parts(move)}
     if (
         (found["type"], found["vendor"]) != (device["source_type"], device["vendor"])
         or any(planned_string != node["value"] for planned_string, node in strings if node["status"] == "ok")
@@ -190,6 +227,23 @@ def _target_drift(host: str, device: _model.PlanDevice, now: Now) -> _Drift | No
     return None
 
 
+def _passed_drift(move: _model.Move, passed: _model.PlanPassthrough, now: Now) -> _Drift | None:
+    """A VFIO device is there, is of the vendor, and nobody else holds it."""
+    host = move["target"]
+    if now.snapshot(host) is None or host not in now.fresh:
+        return _Drift("target_unread")
+    found = _on(now, host, passed["device"])
+    if found is None or found["kind"] != "vfio":
+        return _Drift("device_gone")
+    if found["vendor"] != passed["vendor"]:
+        return _Drift("vendor")
+    if found["in_use_by"] is None:
+        return _Drift("holders_unknown")
+    if any(holder["workload"] != move["workload"] for holder in found["in_use_by"]):
+        return _Drift("device_taken")
+    return None
+
+
 class _Rooms:
     """How much room is left for each type of each parent.
 
@@ -218,7 +272,7 @@ class _Rooms:
                     return one["available_instances"] - self.taken[place]
         return None
 
-    def lacking(self, move: _model.Move) -> _Found | None:
+    def lacking(self, move: _model.Move) -> tuple[_model.PlanDevice, _Drift] | None:
         """The first device that has no room, with those before it of the same workload."""
         wanted: collections.Counter[tuple[str, str, str]] = collections.Counter()
         for device, place in self._needed(move):
@@ -233,8 +287,11 @@ class _Rooms:
         self.taken.update(place for _device, place in self._needed(move))
 
 
-def _request(device: _model.PlanDevice) -> _model.Request | None:
-    """The question to the target's type node; None where the rule of equal types forbids it, or nothing is at hand."""
+def _request(device: _Part) -> _model.Request | None:
+    """The question to the target's type node, or to the node of a device that is there already; None where the rule of
+    equal types forbids it, or nothing is at hand."""
+    if not _new(device):
+        return _device_request(_passed(device))
     if device["type_string"] is None or device["source_type"] != device["type"]:
         return None
     return _model.Request(
@@ -248,7 +305,21 @@ def _request(device: _model.PlanDevice) -> _model.Request | None:
     )
 
 
-def _verdict(move: _model.Move, now: Now, device: _model.PlanDevice) -> _Drift | None:
+def _device_request(passed: _model.PlanPassthrough) -> _model.Request | None:
+    if passed["device_string"] is None:
+        return None
+    return _model.Request(
+        scope="device",
+        parent=None,
+        type=None,
+        device=passed["device"],
+        string=passed["device_string"],
+        vendor=passed["vendor"],
+        source_type=passed["source_type"],
+    )
+
+
+def _verdict(move: _model.Move, now: Now, device: _Part) -> _Drift | None:
     """What the type node said, if it can be asked; else the new instance's own node decides after it was created."""
     request = _request(device)
     if request is None:
@@ -260,7 +331,8 @@ def _verdict(move: _model.Move, now: Now, device: _model.PlanDevice) -> _Drift |
         return _Drift("not_asked")
     if answer["verdict"] == "compatible" or answer["reason"] == "check_mode":
         return None
-    if answer["reason"] == "absent" and (device["device_string"] is not None or now.allow_unknown):
+    later = _new(device) and device["device_string"] is not None
+    if answer["reason"] == "absent" and (later or now.allow_unknown):
         return None
     return _Drift(answer["reason"] or answer["verdict"], answer["errno"])
 
@@ -309,7 +381,7 @@ def release(moves: list[_model.Move], now: Now) -> Release:
     sources: dict[str, list[Instance]] = {}
     for move in moves:
         hosts.setdefault(move["target"], []).append(move["workload"])
-        if all(_moved(move, device, now) for device in move["devices"]):
+        if all(_moved(move, part, now) for part in _parts(move)):
             sources.setdefault(move["source"], []).extend(
                 Instance(
                     {
@@ -327,15 +399,23 @@ def release(moves: list[_model.Move], now: Now) -> Release:
     return Release(hosts=hosts, sources=sources)
 
 
-def _moved(move: _model.Move, device: _model.PlanDevice, now: Now) -> bool:
-    old, new = _on(now, move["source"], device["source"]), _on(now, move["target"], device["uuid"])
-    left = old is None or (old["in_use_by"] is not None and not _running(old))
+def _moved(move: _model.Move, device: _Part, now: Now) -> bool:
+    there = device["uuid"] if _new(device) else _passed(device)["device"]
+    old, new = _on(now, move["source"], device["source"]), _on(now, move["target"], there)
+    left = old is None or (old["in_use_by"] is not None and not _running(old) and not _runs(move, now))
     return left and new is not None and move["workload"] in {holder["workload"] for holder in _running(new)}
 
 
 def _running(device: _model.Device) -> list[_model.Holder]:
     """Processes that hold it: libvirt may keep a domain that no longer runs here."""
     return [holder for holder in device["in_use_by"] or () if holder["pid"] is not None]
+
+
+def _runs(move: _model.Move, now: Now) -> bool:
+    """Whether libvirt has the VM running on its source, also where its process could not be seen."""
+    snapshot = now.snapshot(move["source"])
+    workloads = snapshot["workloads"] if snapshot else []
+    return any(one["id"] == move["workload"] and one["state"] == "running" for one in workloads)
 
 
 def _on(now: Now, host: str, ident: str) -> _model.Device | None:

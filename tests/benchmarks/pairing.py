@@ -150,7 +150,10 @@ def _device(chance: random.Random, parent: str, kind: str, version: int) -> dict
 
 
 def _workload(uuid: str) -> dict[str, t.Any]:
-    return {"id": uuid, "kind": "qemu", "name": f"vm-{uuid[:8]}", "uuid": uuid, "pid": 4711, "devices": [uuid]}
+    name = f"vm-{uuid[:8]}"
+    return {
+        "id": uuid, "kind": "qemu", "name": name, "uuid": uuid, "pid": 4711, "state": "running", "devices": [uuid]
+    }  # fmt: skip
 
 
 def _verdict(

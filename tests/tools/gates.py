@@ -57,6 +57,13 @@ def simulated_quick(session: Session) -> None:
     simulated(session, "-m", "not thorough")
 
 
+def libvirt(session: Session) -> None:
+    """A real libvirt, its test driver, with the Python that has its binding."""
+    if setup.libvirt_python() is None:
+        raise LeftOut("no Python here has libvirt's binding: install python3-libvirt.")
+    session.run("pytest", "-q", "tests/integration/libvirt")
+
+
 def faults(session: Session) -> None:
     session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.faults")
 
@@ -133,6 +140,7 @@ SUITES: dict[str, tuple[Step, ...]] = {
         Step("faults", faults),
         UNIT,
         SIMULATED,
+        Step("libvirt", libvirt),
         *SANITY,
         *UNITS,
         Step("molecule", molecule),

@@ -20,6 +20,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 
 DEST = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "plan.schema.json"
 
@@ -61,6 +62,8 @@ def _of(hint: t.Any) -> Schema:
         return {"type": "array", "items": _of(inner[0])}
     if origin is t.Literal:
         return {"enum": list(inner)}
+    if origin is dict:
+        return {"type": "object"}
     if origin in (t.Union, types.UnionType) and inner[1:] == (type(None),):
         return {"anyOf": [_of(inner[0]), {"type": "null"}]}
     raise TypeError(f"no schema for {hint}")
@@ -78,7 +81,7 @@ def _record(contract: type) -> Schema:
         "type": "object",
         "description": " ".join((inspect.getdoc(contract) or "").split()),
         "properties": fields,
-        "required": list(hints),
+        "required": [name for name in hints if name not in _plan.MAY_LACK.get(contract, {})],
     }
 
 

@@ -82,6 +82,8 @@ def system_packages(needs: str) -> None:
     missing = {command: package for command, package in COMMANDS[needs].items() if not has(command)}
     if not importlib.util.find_spec("ensurepip"):
         missing["python3 -m venv"] = "python3-venv"
+    if needs == "dev" and not libvirt_python():
+        missing["libvirt's Python binding"] = "python3-libvirt"
     if not missing:
         return
     packages = sorted(set(missing.values()))
@@ -93,6 +95,18 @@ def system_packages(needs: str) -> None:
         return
     names = ", ".join(sorted(missing))
     say(f"setup: without {names} what needs them is left out; an administrator installs {' '.join(packages)}.")
+
+
+@functools.cache
+def libvirt_python() -> Path | None:
+    """An interpreter that has libvirt's binding; a distribution builds it for its own only."""
+    candidates = (Path(sys.executable), Path("/usr/bin/python3"))
+    probe = "import sys, libvirt; sys.exit(sys.version_info < (3, 8))"
+    return next((path for path in candidates if path.is_file() and _succeeds(path, probe)), None)
+
+
+def _succeeds(python: Path, probe: str) -> bool:
+    return subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
 
 
 @functools.cache
@@ -113,7 +127,7 @@ def pythons() -> dict[Version, Path]:
 
 def _runs(python: Path, minor: int) -> bool:
     probe = f"import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, {minor}))"
-    return subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
+    return _succeeds(python, probe)
 
 
 def venv(name: str, python: t.Union[str, Path], *requirements: str) -> Path:

@@ -23,22 +23,32 @@ MAY_IMPORT = {
     "module_utils": {"module_utils"},
     "modules": {"module_utils"},
     "plugin_utils": {"plugin_utils", "module_utils"},
+    "plugin_utils/planner": {"plugin_utils", "module_utils._model"},
     "filter": {"plugin_utils", "module_utils._model"},
     "action": {"plugin_utils", "module_utils._model"},
+    "callback": {"plugin_utils"},
     "doc_fragments": set[str](),
 }
 
 OUTSIDE = {
-    "module_utils": {"ansible.module_utils.basic", "pyudev"},
+    "module_utils": {"ansible.module_utils.basic", "libvirt", "pyudev"},
     "modules": {"ansible.module_utils.basic"},
     "plugin_utils": {"ansible"},
+    "plugin_utils/planner": {"highspy", "numpy"},
     "filter": {"ansible"},
     "action": {"ansible"},
+    "callback": {"ansible"},
     "doc_fragments": set[str](),
 }
 
 # Third-party packages that a host may lack: imported where an ImportError is caught.
-GUARDED = {"pyudev"}
+GUARDED = {"libvirt", "pyudev"}
+
+# The planner answers the same for the same facts, whatever the time, the machine or the luck.
+NOT_PURE = {
+    *("asyncio", "datetime", "glob", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil", "socket"),
+    *("subprocess", "tempfile", "threading", "time"),
+}
 
 # Functions that may open files, per host-side file; None: all. Only _sysfs opens sysfs; the others open /proc,
 # /dev/null or the ledger, and take no path below sysfs.
@@ -48,6 +58,8 @@ MAY_OPEN: dict[str, set[str] | None] = {
     "_guard": {"_serve"},
     "_host": {"options"},  # is the given root a directory at all?
     "_inventory": {"boot_id"},
+    "_domain_xml": {"_read"},
+    "_libvirt": {"_domain_files", "_domain"},
     "_ledger": {"__enter__", "read", "_save", "_sync_folder"},
     "_claims": {"holder", "_lock"},
 }
@@ -68,12 +80,12 @@ def sources(*rooms: str) -> list[Path]:
     return sorted(path for room in rooms for path in (PLUGINS / room).glob("*.py"))
 
 
+def room(path: Path) -> str:
+    return path.parent.relative_to(PLUGINS).as_posix()
+
+
 def label(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def module_name(path: Path) -> str:
-    return f"{PREFIX}{path.parent.name}.{path.stem}"
+    return f"{room(path)}/{path.name}"
 
 
 def imports(path: Path) -> list[Import]:
@@ -141,12 +153,12 @@ def opening_calls(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", sources(*MAY_IMPORT), ids=label)
 def test_rooms_are_imported_one_way(path: Path) -> None:
     own = [one.name for one in imports(path) if one.name.startswith(PREFIX)]
-    assert [name for name in own if not allowed_by(MAY_IMPORT[path.parent.name], name)] == []
+    assert [name for name in own if not allowed_by(MAY_IMPORT[room(path)], name)] == []
 
 
 @pytest.mark.parametrize("path", sources(*OUTSIDE), ids=label)
 def test_outside_the_standard_library_only_what_the_room_allows(path: Path) -> None:
-    allowed = OUTSIDE[path.parent.name]
+    allowed = OUTSIDE[room(path)]
     foreign = [
         one
         for one in imports(path)
@@ -160,7 +172,13 @@ def test_the_contracts_know_nobody() -> None:
     assert {one.name for one in imports(PLUGINS / "module_utils" / "_model.py")} == {"__future__", "typing"}
 
 
-@pytest.mark.parametrize("path", sources("filter", "plugin_utils"), ids=label)
+@pytest.mark.parametrize("path", sources("plugin_utils/planner"), ids=label)
+def test_the_planner_is_pure(path: Path) -> None:
+    assert [one.name for one in imports(path) if one.name.partition(".")[0] in NOT_PURE] == []
+    assert opening_calls(path) == []
+
+
+@pytest.mark.parametrize("path", sources("filter", "plugin_utils", "plugin_utils/planner"), ids=label)
 def test_the_controller_side_never_loads_sysfs(path: Path) -> None:
     assert f"{PREFIX}module_utils._sysfs" not in reached(path)
 
@@ -179,5 +197,5 @@ def test_hosts_of_python_3_8_can_parse_it(path: Path) -> None:
 
 
 def test_every_room_is_under_the_contract() -> None:
-    rooms = {path.name for path in PLUGINS.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    rooms = {room(path) for path in PLUGINS.rglob("*.py")}
     assert rooms <= set(MAY_IMPORT)

@@ -24,8 +24,7 @@ def write(
     directory: pathlib.Path, hosts: dict[str, dict[str, t.Any]], variables: dict[str, t.Any] | None = None
 ) -> None:
     """Write ``inventory.yml``: one group, with its variables."""
-    group: dict[str, t.Any] = {"hosts": hosts}
-    if variables:
-        group["vars"] = variables
+    # The libvirt of the machine that all this runs on knows nothing of the fleet.
+    group: dict[str, t.Any] = {"hosts": hosts, "vars": {"vfio_migration_libvirt_uri": "", **(variables or {})}}
     text = yaml.dump({GROUP: group}, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
     (directory / "inventory.yml").write_text(text)

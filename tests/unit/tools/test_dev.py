@@ -16,8 +16,8 @@ DEV = Path(__file__).parents[3] / "dev"
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["bench"], "./dev bench: which one? There are pairing, readiness and targets.\n"),
-        (["bench", "nothing"], "./dev bench: which one? There are pairing, readiness and targets.\n"),
+        (["bench"], "./dev bench: which one? There are pairing, planner, readiness and targets.\n"),
+        (["bench", "nothing"], "./dev bench: which one? There are pairing, planner, readiness and targets.\n"),
         (["nothing"], "./dev: unknown command 'nothing'.\n"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _workloads
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
+from ansible_collections.vfio.migration.plugins.module_utils._libvirt import Domain
 from ansible_collections.vfio.migration.plugins.module_utils._model import Name
-from ansible_collections.vfio.migration.plugins.module_utils._workloads import DeviceKey, Domain, Process
+from ansible_collections.vfio.migration.plugins.module_utils._workloads import DeviceKey, Process
 
 UUID = "11111111-2222-3333-4444-555555555555"
 VM = "aaaaaaaa-0000-0000-0000-000000000001"
@@ -171,80 +171,6 @@ def test_command_line_made_to_break_us_does_not() -> None:
     assert len(found.workloads[0]["name"] or "") == 256
 
 
-MDEV = "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='%s'/></source></hostdev>" % (
-    UUID.upper()
-)
-PCI = (
-    "<hostdev mode='subsystem' type='pci'><source>"
-    "<address domain='0x0000' bus='0x3b' slot='0x00' function='0x2'/></source>"
-    "<address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></hostdev>"
-)
-VF = PCI.replace("hostdev", "interface").replace("<address domain='0x0000'", "<address type='pci'")
-DISKS = "<disk><source file='/a'/><target dev='vda'/></disk><disk><source file='/b'/><target dev='vdb'/></disk>"
-USB = "<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>"
-
-
-def domain(devices: str, name: str = "web 1", uuid: str = VM.upper()) -> str:
-    return "<domain type='kvm'><name>%s</name><uuid>%s</uuid><devices>%s</devices></domain>" % (name, uuid, devices)
-
-
-DOMAINS: t.List[t.Any] = [
-    pytest.param(domain(MDEV), [UUID], id="mdev"),
-    pytest.param(domain(PCI), ["0000:3b:00.2"], id="PCI device, not its address in the VM"),
-    pytest.param(domain(VF), ["0000:3b:00.2"], id="network interface, PCI domain left out"),
-    pytest.param(domain(DISKS + PCI + USB + MDEV), ["0000:3b:00.2", UUID], id="among others"),
-    pytest.param(domain(DISKS), [], id="no host device"),
-    pytest.param("<!-- by libvirt --><domstatus state='running'>%s</domstatus>" % domain(MDEV), [UUID], id="running"),
-]
-
-
-@pytest.mark.parametrize(("text", "devices"), DOMAINS)
-def test_libvirt_domains(text: str, devices: t.List[str]) -> None:
-    assert _workloads.parse_domain(text.encode()) == ("web 1", VM, devices)
-
-
-BROKEN_DOMAINS: t.List[t.Any] = [
-    pytest.param(b"", id="empty"),
-    pytest.param(domain(MDEV)[:-9].encode(), id="cut off"),
-    pytest.param(b"<!DOCTYPE domain [<!ENTITY a 'b'>]>" + domain(MDEV).encode(), id="document type"),
-    pytest.param(domain(MDEV).encode("utf-16"), id="another encoding"),
-    pytest.param(b"<network><name>n</name><uuid>u</uuid></network>", id="no domain"),
-    pytest.param(b"<domstatus><x/></domstatus>", id="state of no domain"),
-    pytest.param(domain(MDEV, name="").encode(), id="no name"),
-    pytest.param(domain(MDEV, uuid="").encode(), id="no UUID"),
-    pytest.param(domain(PCI.replace("0x3b", "bus")).encode(), id="no address"),
-    pytest.param(b" " * ((4 << 20) + 1) + domain(MDEV).encode(), id="too large"),
-]
-
-
-def _domains(*roots: t.Any) -> t.Tuple[t.List[Domain], t.List[str]]:
-    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
-        return _workloads.domains([str(root) for root in roots], guard)
-
-
-@pytest.mark.parametrize("data", BROKEN_DOMAINS)
-def test_broken_domain_may_hold_anything_and_spoils_no_other(tmp_path: t.Any, data: bytes) -> None:
-    (tmp_path / "a.xml").write_bytes(data)
-    (tmp_path / "b.xml").write_text(domain(MDEV))
-    assert _domains(tmp_path) == ([Domain("web 1", VM, [UUID])], [str(tmp_path / "a.xml")])
-
-
-@given(st.one_of(st.binary(max_size=60), st.text(alphabet="<>/domain'=&;!?[] ", max_size=60).map(str.encode)))
-def test_no_domain_file_breaks_it(data: bytes) -> None:
-    with pytest.raises((ValueError, ET.ParseError)):
-        _workloads.parse_domain(data)
-
-
-def test_domain_files_are_read(tmp_path: t.Any) -> None:
-    defined, running = tmp_path / "etc", tmp_path / "run"
-    for root in (defined, running):
-        (root / "networks").mkdir(parents=True)
-        (root / "web.xml").write_text(domain(MDEV))
-        (root / "web.pid").write_text("7")
-    (running / "gone.xml").symlink_to("removed meanwhile")
-    assert _domains(defined, running, tmp_path / "absent") == ([Domain("web 1", VM, [UUID])] * 2, [])
-
-
 def _denied(_path: str) -> t.Any:
     raise PermissionError(13, "denied")
 
@@ -255,28 +181,13 @@ def test_libvirt_that_may_not_be_looked_at_leaves_it_open_who_holds_what(
     tree: t.Any, tmp_path: t.Any, handler: str
 ) -> None:
     tree.process(1, ["/sbin/init"])
-    (tmp_path / "web.xml").write_text(domain(MDEV))
+    (tmp_path / "web.xml").write_text("<domain/>")
     with Guard(dict(_workloads.HANDLERS, **{handler: _denied}), 5.0, 20.0) as guard:
         users = _workloads.users(str(tree.proc), [str(tmp_path)], guard)
     assert not users.complete
     path = tmp_path if handler == "domain_files" else tmp_path / "web.xml"
     assert users.unread == [str(path)]
     assert _workloads.match(DEVICES, *users[:3]).of(UUID) is None
-
-
-def test_too_many_domains_are_not_all_known(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_workloads, "_MOST_DOMAINS", 1)
-    for name in ("a", "b"):
-        (tmp_path / (name + ".xml")).write_text(domain(MDEV, name))
-    assert _domains(tmp_path) == ([Domain("a", VM, [UUID])], [str(tmp_path)])
-
-
-def test_in_a_container_libvirt_is_looked_for_where_the_hosts_first_process_sees_it() -> None:
-    assert _workloads.libvirt_roots("/proc/") == ("/etc/libvirt/qemu", "/run/libvirt/qemu")
-    assert _workloads.libvirt_roots("/host/proc") == (
-        "/host/proc/1/root/etc/libvirt/qemu",
-        "/host/proc/1/root/run/libvirt/qemu",
-    )
 
 
 def test_domain_holds_what_it_names_once() -> None:
@@ -290,7 +201,41 @@ def test_domain_holds_what_it_names_once() -> None:
         UUID: [{"pid": 6, "command": "qemu-kvm", "workload": VM}, by_off],
         "0000:3b:00.2": [by_off],
     }
-    assert [workload["id"] for workload in found.workloads] == [VM], "one that does not run is nobody's workload"
+    assert [(one["id"], one["name"], one["state"], one["pid"], one["devices"]) for one in found.workloads] == [
+        (VM, "web 1", "running", 6, [UUID]),
+        (off.uuid, "db", "inactive", None, ["0000:3b:00.2", UUID]),
+    ]
+
+
+def test_running_domain_has_what_it_has_now() -> None:
+    """What its next start adds is held by it, but does not move with it; a process that is hidden does not stop it."""
+    config = Domain("web 1", VM, [UUID, "0000:3b:00.2"])
+    live = Domain("web 1", VM, [UUID], True)
+    found = _workloads.match(DEVICES, [], True, [config, live])
+    assert sorted(found.holders) == ["0000:3b:00.2", UUID]
+    assert found.workloads == [
+        {"id": VM, "kind": "qemu", "name": "web 1", "uuid": VM, "pid": None, "state": "running", "devices": [UUID]}
+    ]
+
+
+def test_one_vm_is_one_workload_whoever_tells_of_it() -> None:
+    """QEMU without a name, one device seen by /proc and another by libvirt only."""
+    qemu = Process(6, ["qemu-kvm", "-uuid", VM], ["/dev/vfio/7"])
+    found = _workloads.match(DEVICES, [qemu], True, [Domain("web 1", VM, ["0000:3b:00.2"], True)])
+    assert [(one["name"], one["pid"], one["devices"]) for one in found.workloads] == [
+        ("web 1", 6, ["0000:3b:00.2", UUID])
+    ]
+
+
+def test_domain_of_other_devices_is_no_workload_of_ours() -> None:
+    assert not _workloads.match(DEVICES, [], True, [Domain("disk only", VM, ["0000:99:00.0"], True)]).workloads
+
+
+@pytest.mark.fault("V3")
+def test_mdevs_that_are_missing_are_told_once_for_each_vm() -> None:
+    gone = "99999999-2222-3333-4444-555555555555"
+    web = Domain("web 1", VM, [UUID, gone, "0000:99:00.0"])
+    assert _workloads.missing([web, web, Domain("ok", "b", [UUID])], [UUID.upper()]) == [(web, [gone])]
 
 
 def test_process_without_command_line_can_hold_a_device(tree: t.Any) -> None:

@@ -96,10 +96,16 @@ def device(
     )
 
 
-def workload(name: str, *devices: str) -> _model.Workload:
+def workload(name: str, *devices: str, state: t.Literal["running", "inactive"] = "running") -> _model.Workload:
     """A VM."""
     return _model.Workload(
-        id=name, kind="qemu", name=name, uuid=None, pid=1, devices=[_model.Name(each) for each in devices]
+        id=name,
+        kind="qemu",
+        name=name,
+        uuid=None,
+        pid=1 if state == "running" else None,
+        state=state,
+        devices=[_model.Name(each) for each in devices],
     )
 
 

@@ -45,6 +45,41 @@ def move(workload: str, source: str, target: str, *devices: Plan, wave: int = 1)
     }
 
 
+def passthrough(number: int, target: str, string: str | None = "s") -> Plan:
+    """VFIO device ``number`` of a source, and the free one on the target that takes its place."""
+    return {
+        "source": f"0000:00:{number:02x}.0",
+        "source_type": None,
+        "vendor": data.VENDOR,
+        "device_string": string,
+        "device": target,
+    }
+
+
+def planning() -> Plan:
+    """What a planner adds."""
+    return {
+        "inputs": {"fingerprint": "0" * 64, "oldest": data.HOUR_AGO, "age": 3600, "hosts": []},
+        "policy": {"drain": ["hv1"]},
+        "batches": [{"batch": 1, "hosts": ["hv1"], "emptied": ["hv1"], "waves": [1, 2]}],
+        "stopped": [{"workload": "vm8", "name": None, "host": "hv1"}],
+        "capacity": [
+            {
+                "model": "shared_units",
+                "origin": "driver",
+                "detail": "ports",
+                "driver": "mtty",
+                "types": [{"type": "t1", "most": 24, "needs": [{"resource": "ports", "units": 1}]}],
+                "parents": [{"host": "hv2", "parent": "p1", "left": [{"resource": "ports", "units": 5}]}],
+            }
+        ],
+        "bound": {"hosts": 1, "workloads": 2, "method": "everything"},
+        "bound_reason": None,
+        "gap": {"hosts": 0, "workloads": 0},
+        "notes": [{"item": "devices/x", "reason": "no_owner", "detail": "nobody knows whose it is"}],
+    }
+
+
 def plan(*moves: Plan, policy: str = "new", created: str = data.HOUR_AGO) -> Plan:
     """A plan of these moves."""
     return {
@@ -86,6 +121,23 @@ GOOD: dict[str, Change] = {
         attributes=[{"name": "assign_adapter", "value": "5"}, {"name": "group/assign_domain", "value": "0xab"}]
     ),
     "physical source": lambda plan: plan["moves"][1]["devices"][0].update(source="0000:5e:00.1", source_type=None),
+    "a device that is there already": lambda plan: plan["moves"][0].update(
+        passthrough=[passthrough(7, "0000:01:00.1")]
+    ),
+    "nothing but devices that are there": lambda plan: plan["moves"][0].update(
+        devices=[], passthrough=[passthrough(7, "0000:01:00.1")]
+    ),
+    "a workload that moves twice": lambda plan: plan["moves"].append(
+        move("vm1", "hv2", "hv3", device(101, 201), device(102, 202), wave=2)
+    ),
+    "a workload that moves twice and keeps its UUIDs": lambda plan: plan.update(
+        uuid_policy="same",
+        moves=[move("vm1", "hv1", "hv2", device(1)), move("vm1", "hv2", "hv3", device(1), wave=2)],
+    ),
+    "stuck after its first move": lambda plan: plan["stuck"].append(
+        {"workload": "vm1", "host": "hv2", "reason": "contention", "detail": "hv3 is full", "rivals": ["vm2"]}
+    ),
+    "by a planner": lambda plan: plan.update(planning=planning()),
     "more than we know": lambda plan: plan.update(note="moved by hand"),
     "stuck": lambda plan: plan["stuck"].append(
         {"workload": "vm9", "name": None, "host": "hv1", "reason": "no_target", "detail": "nobody takes it"}
@@ -99,6 +151,17 @@ def _device(**fields: t.Any) -> Change:
 
 def _move(**fields: t.Any) -> Change:
     return lambda plan: plan["moves"][0].update(fields)
+
+
+def _passed(**fields: t.Any) -> Change:
+    return _move(passthrough=[{**passthrough(7, "0000:01:00.1"), **fields}])
+
+
+def _second(**fields: t.Any) -> Change:
+    """After vm1 came to hv2 it goes on to hv3."""
+    return lambda plan: plan["moves"].append(
+        {**move("vm1", "hv2", "hv3", device(101, 201), device(102, 202), wave=2), **fields}
+    )
 
 
 def _attribute(name: str, value: str = "1") -> Change:
@@ -153,17 +216,35 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "workload twice": (
         lambda plan: plan["moves"][1].update(workload="vm1"),
-        ".moves[1] is the workload vm1 once more, after moves[0]",
+        ".moves[1] is the workload vm1 on hv1 once more, after moves[0]",
     ),
     "moved and stuck": (
         lambda plan: plan["stuck"].append(
             {"workload": "vm1", "name": None, "host": "hv1", "reason": "x", "detail": "x"}
         ),
-        ".stuck[0] is the workload vm1 once more",
+        ".stuck[0] is the workload vm1 on hv1 once more",
     ),
     "to itself": (_move(target="hv1"), ".moves[0].target must be another host than the source"),
     "wave 0": (_move(wave=0), ".moves[0].wave must be 1 or more, not 0"),
-    "empty move": (_move(devices=[]), ".moves[0].devices must have at least one device"),
+    "empty move": (_move(devices=[]), ".moves[0].devices must have at least one device, or passthrough"),
+    "empty string passed through": (_passed(device_string=""), ".passthrough[0].device_string must be ASCII text"),
+    "device passed through twice": (
+        lambda plan: plan["moves"][0].update(
+            passthrough=[passthrough(7, "0000:01:00.1"), passthrough(8, "0000:01:00.1")]
+        ),
+        ".moves[0].passthrough[1].device is the device hv2/0000:01:00.1 in wave 1 once more",
+    ),
+    "two moves in one wave": (_second(wave=1), ".moves[2].wave must be later than that of moves[0], which moves vm1"),
+    "second move from elsewhere": (_second(source="hv9"), ".moves[2].source must be hv2, where wave 1 takes vm1"),
+    "second move of another device": (
+        _second(devices=[device(101, 201), device(9, 202)]),
+        ".moves[2].devices must have as sources what wave 1 makes of vm1",
+    ),
+    "second move of a part": (_second(devices=[device(101, 201)]), ".moves[2].devices must have as sources what wave"),
+    "second move, no new uuid": (
+        _second(devices=[device(101, 103), device(102, 202)]),
+        ".moves[2].devices[0].uuid is the UUID",
+    ),
     "no workload": (_move(workload=""), ".moves[0].workload must be text"),
     "workload of escapes": (_move(workload="\x1b[2J"), ".moves[0].workload must be text"),
     "host is a pattern": (_move(target="all:!hv1"), ".moves[0].target must be the name of a host"),

@@ -146,7 +146,7 @@ def snapshot(name: str, vms: t.Mapping[str, str | None]) -> _model.Snapshot:
         "parents": [],
         "devices": [],
         "workloads": [
-            {"id": vm, "kind": "qemu", "name": called, "uuid": None, "pid": 7, "devices": []}
+            {"id": vm, "kind": "qemu", "name": called, "uuid": None, "pid": 7, "state": "running", "devices": []}
             for vm, called in vms.items()
         ],
         "notes": [],

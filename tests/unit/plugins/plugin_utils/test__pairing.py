@@ -449,6 +449,7 @@ def test_identical_devices_and_targets_are_folded_with_members_listed_once() -> 
         device("u9", None, T1, in_use=True),
         workload("vm-2", "u9"),
         workload("vm-1", "u9"),
+        workload("vm-0", "u9", state="inactive"),
     )
     matrix = pairings(fleet, DAY, NOW)
     assert [(one["id"], len(one["members"])) for one in matrix["sources"]] == [("s1", 10)]

@@ -136,3 +136,52 @@ def test_hostile_names_are_harmless_on_a_terminal() -> None:
     text = _results.render("Targets", rows, [])
     assert "\x1b" not in text
     assert len(text.splitlines()) == 2
+
+
+def test_vms_that_may_move_get_a_domain_with_their_new_devices() -> None:
+    """Asked on the host they leave; one that has no target gets none."""
+    rows = _results.prepared(MOVES, [], DONE, {"hv2": seen(101, 102)}, check_mode=False)
+    pairs = [{"source": UUID.format(old), "target": UUID.format(old + 100)} for old in (1, 2)]
+    assert _results.domains(MOVES, rows) == {"hv1": [{"workload": "vm1", "mdevs": pairs}]}
+    both = _results.prepared(MOVES, [], DONE, {}, check_mode=True)
+    assert [one["workload"] for one in _results.domains(MOVES, both)["hv1"]] == ["vm1", "vm2"]
+
+
+WRITTEN: list[t.Any] = [
+    pytest.param({"path": "/xml/1.xml", "msg": None}, ", domain XML /xml/1.xml", id="written"),
+    pytest.param({"path": "/x", "msg": "not validated"}, ", domain XML /x, but not validated", id="not validated"),
+    pytest.param({"path": None, "msg": "unknown VM"}, ", no domain XML: unknown VM", id="no file"),
+    pytest.param(None, ", no domain XML: host gone", id="no answer"),
+]
+
+
+@pytest.mark.parametrize(("one", "end"), WRITTEN)
+def test_row_says_what_became_of_the_domain(one: dict[str, t.Any] | None, end: str) -> None:
+    rows = _results.prepared(MOVES, [], DONE, {"hv2": seen(101, 102)}, check_mode=False)
+    domains = [{**one, "workload": "vm1"}] if one else []
+    _results.add_domains(rows, {"hv1": {"domains": domains, "msg": "host gone"}, "hv9": {"domains": []}})
+    lines = _results.render("Targets", rows, []).splitlines()
+    assert lines[1].endswith(end)
+    assert "domain" not in lines[2], "it failed, so nobody asked"
+    assert "  - " not in "".join(line for line in lines if "domain" in line)
+
+
+def passed(devices: bool = True) -> list[_model.Move]:
+    plan = plan_data.two()
+    plan["moves"][0]["passthrough"] = [plan_data.passthrough(7, "0000:01:00.1")]
+    if not devices:
+        plan["moves"][0]["devices"] = []
+    return _plan.load(plan)["moves"]
+
+
+@pytest.mark.parametrize("devices", [True, False], ids=["with instances", "alone"])
+def test_a_device_that_is_there_already_counts(devices: bool) -> None:
+    there = seen(101, 102)
+    there["devices"].append(data.device("0000:01:00.1", "v"))
+    registered = DONE if devices else done(hv3=result("vm2"))
+    rows = _results.prepared(passed(devices), [], registered, {**SEEN, "hv2": there}, check_mode=False)
+    assert states(rows)["vm1"] == ("ready", None)
+    assert rows[0]["instances"][-1] == {"uuid": "0000:01:00.1", "parent": None, "type": None, "action": "there"}
+    assert "0000:01:00.1 there" in _results.render("Targets", rows, [])
+    rows = _results.prepared(passed(devices), [], registered, SEEN, check_mode=False)
+    assert states(rows)["vm1"] == ("failed", "lost")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _plan, _reasons, _targets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
@@ -287,6 +288,7 @@ def moved() -> Facts:
         _own(facts, "hv2", held)
     for number in (0, 1):
         snapshot(facts, "hv1")["devices"][number]["in_use_by"] = []
+    snapshot(facts, "hv1")["workloads"] = [one for one in snapshot(facts, "hv1")["workloads"] if one["id"] != "vm1"]
     return facts
 
 
@@ -317,6 +319,9 @@ STAYS: dict[str, Spoil] = {
     "nothing moved": lambda f: f.update(fleet()),
     "one is still held": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=[holder(1)]),
     "its VM runs nowhere": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[holder(None)]),
+    "libvirt runs it, its process is hidden": lambda f: snapshot(f, "hv1")["workloads"].append(
+        dict(data.workload("vm1"), pid=None)
+    ),
     "nobody knows who holds it": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=None),
     "the VM is only shut down": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=[]),
     "nobody knows whether it runs": lambda f: snapshot(f, "hv2")["devices"][0].update(in_use_by=None),
@@ -338,3 +343,124 @@ def test_old_instances_stay_unless_it_is_certain(spoil: Spoil) -> None:
 
 def test_old_instances_stay_when_the_facts_are_of_an_earlier_run() -> None:
     assert not any(freed(moved(), fresh=()).values())
+
+
+def passed_fleet() -> Facts:
+    """vm1 has an mdev and VF 7 on hv1; hv2 has a free VF, which was asked."""
+    facts = fleet()
+    source = data.device("0000:00:07.0", "v", in_use=True)
+    source["in_use_by"] = [_model.Holder(pid=7, command="qemu", workload="vm1")]
+    _own(facts, "hv1", source)
+    snapshot(facts, "hv1")["workloads"][0]["devices"].append("0000:00:07.0")
+    _own(facts, "hv2", data.device("0000:01:00.1", "v"))
+    facts["hv2"]["vfio_migration_verdicts"]["verdicts"].append(
+        data.verdict((None, None, "0000:01:00.1"), "v", source_type=None)
+    )
+    return facts
+
+
+def passed_plan() -> plan_data.Plan:
+    plan = plan_data.two()
+    plan["moves"][0]["passthrough"] = [plan_data.passthrough(7, "0000:01:00.1", "v")]
+    return plan
+
+
+def test_a_device_that_is_there_already_is_asked_and_not_created() -> None:
+    found = run(passed_fleet(), passed_plan())
+    assert (created(found), found["dropped"]) == (BOTH, [])
+    assert [one for one in found["hosts"]["hv2"]["requests"] if one["scope"] == "device"] == [
+        {
+            "scope": "device",
+            "parent": None,
+            "type": None,
+            "device": "0000:01:00.1",
+            "string": "v",
+            "vendor": data.VENDOR,
+            "source_type": None,
+        }
+    ]
+
+
+def _vf(**fields: t.Any) -> Spoil:
+    def change(facts: Facts) -> None:
+        (vf,) = [one for one in snapshot(facts, "hv2")["devices"] if one["id"] == "0000:01:00.1"]
+        vf.update(fields)
+
+    return change
+
+
+PASSED: dict[str, tuple[Spoil, str]] = {
+    "it is away": (lambda f: snapshot(f, "hv2")["devices"].clear(), "device_gone"),
+    "it is an mdev now": (_vf(kind="mdev", parent="p1", type="t1"), "device_gone"),
+    "it is another vendor's": (_vf(vendor="pci:10de"), "vendor"),
+    "somebody holds it": (_vf(in_use_by=[data.HOLDER]), "device_taken"),
+    "nobody knows who holds it": (_vf(in_use_by=None), "holders_unknown"),
+    "it was not asked": (lambda f: f["hv2"]["vfio_migration_verdicts"]["verdicts"].pop(), "not_asked"),
+    "it refuses": (
+        lambda f: f["hv2"]["vfio_migration_verdicts"]["verdicts"][1].update(verdict="incompatible"),
+        "incompatible",
+    ),
+    "its host was not read": (lambda f: f.update(hv2=None), "target_unread"),
+    "its source changed": (
+        lambda f: snapshot(f, "hv1")["devices"][-1].update(migration_version=data.attribute("w")),
+        "source_changed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), PASSED.values(), ids=PASSED.keys())
+def test_a_device_that_is_there_already_drifts(spoil: Spoil, reason: str) -> None:
+    facts = passed_fleet()
+    spoil(facts)
+    found = run(facts, passed_plan())
+    assert reasons(found) == {"vm1": reason}
+    assert created(found).get("hv2", []) == [], "all devices of a workload, or none"
+
+
+def test_a_device_that_the_same_workload_holds_already_is_its_own() -> None:
+    facts = passed_fleet()
+    _vf(in_use_by=[_model.Holder(pid=7, command="qemu", workload="vm1")])(facts)
+    assert run(facts, passed_plan())["dropped"] == []
+
+
+def second_plan() -> plan_data.Plan:
+    """vm1 went to hv2 and goes on to hv3; what its new instances say nobody could know before."""
+    plan = plan_data.two()
+    plan["moves"].append(
+        plan_data.move("vm1", "hv2", "hv3", plan_data.device(101, 201), plan_data.device(102, 202), wave=3)
+    )
+    for one in plan["moves"][-1]["devices"]:
+        one["device_string"] = None
+    return plan
+
+
+def test_a_second_move_takes_the_strings_of_what_the_first_one_made() -> None:
+    plan, facts = _plan.load(second_plan()), fleet()
+    for number in (101, 102):
+        _own(facts, "hv2", data.device(UUID.format(number), "made", ("p1", "t1"), in_use=True))
+    moves = _plan.select(plan, None, [3])
+    found = _targets.targets(moves, now(facts, again=_plan.again(plan)))
+    assert found["dropped"] == []
+    assert [one["accepts"] for one in found["hosts"]["hv3"]["instances"]] == ["made", "made"]
+    assert _targets.targets(moves, now(facts))["dropped"], "for a first move the plan's own word counts"
+
+
+def test_a_second_move_waits_for_the_first() -> None:
+    plan = _plan.load(second_plan())
+    with pytest.raises(_plan.PlanError, match="moves vm1 more than once: name the waves of one batch"):
+        _plan.select(plan, None, None)
+    found = _targets.targets(_plan.select(plan, None, [3]), now(fleet(), again=_plan.again(plan)))
+    assert reasons(found) == {"vm1": "source_gone"}
+
+
+def test_old_instances_stay_while_a_passed_through_device_has_not_moved() -> None:
+    facts = moved()
+    source = data.device("0000:00:07.0", "v", in_use=True)
+    _own(facts, "hv1", source)
+    _own(facts, "hv2", data.device("0000:01:00.1", "v"))
+    moves = _plan.load(passed_plan())["moves"]
+    assert not _targets.release(moves, now(facts))["sources"]
+    source["in_use_by"] = []
+    _vf(in_use_by=[_model.Holder(pid=7, command="qemu", workload="vm1")])(facts)
+    found = _targets.release(moves, now(facts))["sources"]
+    assert [one["uuid"] for one in found["hv1"]] == [UUID.format(1), UUID.format(2)], "a VF cannot be removed"

@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What no solution can do better, and solutions that come close to it; needs the HiGHS solver.
+
+First the hosts that can be emptied, then the VMs that can leave while so many hosts are: each is bounded by the
+linear configuration model and then sought in whole numbers among the loads that the bound is made of.
+
+This file is private to the collection and pure.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _highs
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._configurations import Aim, Configurations, Loads
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._crowd import Crowd, crowd
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing import pack
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Bound, Problem, Solution, emptied
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
+
+Complete = t.Callable[[Problem, Solution], Solution]
+"""Makes a solution better without taking anything back."""
+
+NODES: t.Final = (50, 500)
+"""How far to look for whole numbers: shortly, and again where that leaves a gap."""
+
+
+class Proof(t.NamedTuple):
+    """A solution and what is known of all others."""
+
+    solution: Solution
+    bound: Bound | None
+    reason: str | None
+    """Why there is no bound, as one sentence."""
+
+
+def improve(problem: Problem, solution: Solution, complete: Complete) -> Proof:
+    """A solution at least as good as the given one, and a bound."""
+    if len(solution.placements) == len(problem.vms):
+        every = Bound(len(emptied(problem, range(len(problem.vms)))), len(problem.vms), "everything")
+        return Proof(solution, every, None)
+    if not _highs.is_there():
+        return Proof(solution, None, "no bound was computed: the controller's Python has no highspy package")
+    return _Search(problem, solution, complete).run()
+
+
+class _Search:
+    """The best solution so far, and the models that look for better ones."""
+
+    def __init__(self, problem: Problem, solution: Solution, complete: Complete) -> None:
+        self._problem = problem
+        self._complete = complete
+        self._crowd: Crowd = crowd(problem, Rooms(problem.kinds))
+        self._loads = Loads(self._crowd)
+        self._model = Configurations(self._crowd, self._loads)
+        self._best = solution
+        self._learn(solution)
+
+    def run(self) -> Proof:
+        if not self._crowd.demands:
+            return Proof(self._best, Bound(self._crowd.idle, 0, "nothing"), None)
+        hosts = self._most("hosts", 0)
+        if hosts is None:
+            return self._unproven()
+        self._seek("hosts", 0, hosts)
+        while True:
+            floor = self._emptied
+            vms = self._most("vms", floor)
+            if vms is None:
+                return self._unproven()
+            self._seek("vms", floor, vms)
+            if self._emptied == floor:
+                return Proof(self._best, Bound(hosts + self._crowd.idle, vms, "configurations"), None)
+
+    def _unproven(self) -> Proof:
+        return Proof(self._best, None, "no bound was computed: the hosts can take the VMs in too many different ways")
+
+    @property
+    def _emptied(self) -> int:
+        """Hosts that the best solution empties, without those that are empty already."""
+        return self._score(self._best)[0] - self._crowd.idle
+
+    def _score(self, solution: Solution) -> tuple[int, int]:
+        placed = {placement.vm for placement in solution.placements}
+        return len(emptied(self._problem, placed)), len(placed)
+
+    def _most(self, aim: Aim, floor: int) -> int | None:
+        bound = self._model.relaxed(aim, floor)
+        return None if bound is None else math.floor(bound + _highs.SLACK)
+
+    def _seek(self, aim: Aim, floor: int, most: int) -> None:
+        """Look for whole numbers until the best solution reaches the bound."""
+        for nodes in NODES:
+            hosts, vms = self._score(self._best)
+            if (hosts - self._crowd.idle if aim == "hosts" else vms) >= most:
+                return
+            drained, loads = self._model.whole(aim, floor, nodes)
+            found = self._complete(self._problem, pack(self._problem, self._crowd, loads, drained))
+            self._learn(found)
+            if self._score(found) > self._score(self._best):
+                self._best = found
+
+    def _learn(self, solution: Solution) -> None:
+        """A load that somebody found is a load of the model."""
+        classes = {vm: place for place, members in enumerate(self._crowd.vms) for vm in members}
+        places = {host: place for place, members in enumerate(self._crowd.hosts) for host in members}
+        loads: dict[int, list[int]] = {}
+        for placement in solution.placements:
+            loads.setdefault(placement.host, []).append(classes[placement.vm])
+        for host, load in loads.items():
+            self._loads.add(places[host], tuple(load))

@@ -1,0 +1,118 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Linear models for the HiGHS solver, which need not be there.
+
+One thread, one seed, and limits that count nodes and iterations: a clock would make plans differ from run to run.
+
+This file is private to the collection and pure.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+Row = t.Mapping[int, float]
+"""Column -> coefficient."""
+
+INFINITY = math.inf
+SLACK = 1e-6
+"""Tolerance of the solver; a bound that is an integer but for so much is that integer."""
+
+
+class Answer(t.NamedTuple):
+    """The optimum of a model without integers."""
+
+    bound: float
+    duals: list[float]
+    """Of the rows."""
+
+
+def is_there() -> bool:
+    """Whether the solver can be used."""
+    try:
+        import highspy  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class Model:
+    """Columns that are never negative, and rows; always maximised."""
+
+    def __init__(self) -> None:
+        self._costs: list[float] = []
+        self._uppers: list[float] = []
+        self._integers: list[bool] = []
+        self._rows: list[tuple[float, Row, float]] = []
+
+    def column(self, upper: float = INFINITY, *, integer: bool = False, cost: float = 0) -> int:
+        """Add a column; its number."""
+        self._costs.append(cost)
+        self._uppers.append(upper)
+        self._integers.append(integer)
+        return len(self._costs) - 1
+
+    def row(self, lower: float, row: Row, upper: float) -> int:
+        """Add lower <= row <= upper; its number."""
+        self._rows.append((lower, row, upper))
+        return len(self._rows) - 1
+
+    def aim(self, columns: t.Iterable[int]) -> None:
+        """Maximise the sum of these columns."""
+        self._costs = [0.0] * len(self._costs)
+        for column in columns:
+            self._costs[column] = 1.0
+
+    def relaxed(self) -> Answer | None:
+        """Maximise with integers as any numbers; None when the solver gave up."""
+        import highspy
+
+        solver = self._solver(whole=False)
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        return Answer(solver.getObjectiveValue(), list(solver.getSolution().row_dual))
+
+    def solve(self, nodes: int) -> list[float]:
+        """The values of the columns in the best solution among so many nodes; empty without one."""
+        solver = self._solver(whole=True)
+        solver.setOptionValue("mip_max_nodes", nodes)
+        solver.setOptionValue("mip_rel_gap", 0.0)
+        solver.setOptionValue("mip_abs_gap", 0.999)  # objectives are counts
+        solver.run()
+        solution = solver.getSolution()
+        return list(solution.col_value) if solution.value_valid else []
+
+    def _solver(self, *, whole: bool) -> t.Any:  # noqa: ANN401 - the solver has no types
+        import highspy
+        import numpy as np
+
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(self._costs), len(self._rows)
+        lp.sense_ = highspy.ObjSense.kMaximize
+        lp.col_cost_ = np.array(self._costs)
+        lp.col_lower_ = np.zeros(len(self._costs))
+        lp.col_upper_ = np.array(self._uppers)
+        lp.row_lower_ = np.array([lower for lower, _row, _upper in self._rows])
+        lp.row_upper_ = np.array([upper for _lower, _row, upper in self._rows])
+        starts = [0]
+        index: list[int] = []
+        value: list[float] = []
+        for _lower, row, _upper in self._rows:
+            index += row.keys()
+            value += row.values()
+            starts.append(len(index))
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_ = np.array(starts, dtype=np.int32)
+        lp.a_matrix_.index_ = np.array(index, dtype=np.int32)
+        lp.a_matrix_.value_ = np.array(value, dtype=np.float64)
+        if whole:
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[integer] for integer in self._integers]
+        solver: t.Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        for option, setting in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
+            solver.setOptionValue(option, setting)
+        solver.passModel(lp)
+        return solver

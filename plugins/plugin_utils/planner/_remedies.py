@@ -1,0 +1,243 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one change would free a VM that stays. Each is tried in the search before it is told to anybody.
+
+This file is private to the collection and pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils._model import Name, Pairing, Remedy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    Host,
+    Kind,
+    Parent,
+    Problem,
+    Seat,
+    Solution,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Family, Prospect, View
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, Trial, can_place
+
+TRIES: t.Final = 4
+"""Hosts that one kind of change is tried on, for one class of VMs."""
+
+Pairs = t.Mapping[tuple[str, str], Pairing]
+
+_CHANGED: t.Final[t.Mapping[str, str]] = {
+    "incoming": "one more incoming VM in one batch",
+    "cpus": "more free CPUs",
+    "memory": "more free memory",
+}
+
+
+class Remedies:
+    """Tries changes for one case. VMs that are alike share what was found."""
+
+    def __init__(self, view: View, folded: Folded, pairs: Pairs) -> None:
+        self._view = view
+        self._problem = view.problem
+        self._folded = folded
+        self._pairs = pairs
+        self._known: dict[t.Hashable, Solution | None] = {}
+        self._emptied = frozenset(view.case.emptied)
+        self._shared: dict[t.Hashable, list[Remedy]] = {}
+        """Class of VMs -> remedies that do not depend on where they are."""
+        self._allowing = _Allowing(self._problem.kinds)
+
+    def of(self, vm: int, prospect: Prospect, rivalry: Contention, family: Family | None) -> list[Remedy]:
+        """At most one of each kind, the least intrusive first."""
+        key = (self._class(vm), family)
+        if key not in self._shared:
+            self._shared[key] = _firsts(
+                self._instance(vm, rivalry, prospect),
+                self._allow_unknown(vm, prospect),
+                self._limit(vm, family),
+                self._anti_affinity(vm, family),
+            )
+        own = _firsts(self._order(vm, prospect), self._host(vm, prospect))
+        return [Remedy({**each}) for each in (*self._shared[key], *own)]
+
+    def _instance(self, vm: int, rivalry: Contention, prospect: Prospect) -> t.Iterator[Remedy]:
+        needs = rivalry.needs or self._problem.vms[vm].needs
+        for number in _some(rivalry.hosts or prospect.offering):
+            host = self._problem.hosts[number]
+            for place, seat in self._seats(host, needs):
+                parent = host.parents[place]
+                more = _more(self._problem.kinds[parent.kind], parent, seat)
+                if self._frees(vm, number, _with(host, place, more), ("instance", place, seat)):
+                    kind = self._problem.kinds[parent.kind].seats[seat].type
+                    what = f"instance of {kind} on {host.name} {parent.address}"
+                    if kind is None:
+                        what = f"device like {parent.address} on {host.name}"
+                    detail = f"one more {what} would do"
+                    yield _remedy("instance", detail, host, parent.address, kind)
+
+    def _seats(self, host: Host, needs: t.Iterable[int]) -> t.Iterator[tuple[int, int]]:
+        """Seats that take one of the needs, on parents that differ."""
+        seen: set[t.Hashable] = set()
+        for place, parent in enumerate(host.parents):
+            for number, seat in enumerate(self._problem.kinds[parent.kind].seats):
+                key = (parent.kind, parent.left, number)
+                if key not in seen and any(need in seat.yes or need in seat.maybe for need in needs):
+                    seen.add(key)
+                    yield place, number
+
+    def _allow_unknown(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
+        for number in _some(prospect.unknown):
+            host = self._problem.hosts[number]
+            parents = tuple(
+                dataclasses.replace(each, kind=self._allowing.numbers.get(each.kind, each.kind))
+                for each in host.parents
+            )
+            if self._frees(vm, number, dataclasses.replace(host, parents=parents), "allow_unknown"):
+                detail = f"{host.name} has room, were the unknown answers of its drivers allowed"
+                yield _remedy("allow_unknown", detail, host)
+
+    def _limit(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
+        if family and not family.groups:
+            host = self._problem.hosts[family.host]
+            free: dict[str, t.Any] = dict.fromkeys(family.limits)
+            if self._frees(vm, family.host, dataclasses.replace(host, **free), ("limit", family.limits)):
+                detail = f"{host.name} has room, were there {' and '.join(_CHANGED[each] for each in family.limits)}"
+                yield _remedy("limit", detail, host)
+
+    def _anti_affinity(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
+        if family and not family.limits and len(family.groups) == 1:
+            group, host = family.groups[0], self._problem.hosts[family.host]
+            key = ("group", group, self._class(vm))
+            if key not in self._known:
+                self._known[key] = can_place(self._relaxed(group), self._view.case.solution, vm)
+            if self._known[key] is not None:
+                detail = f"{host.name} has room, were it not for group {self._problem.groups[group].name}"
+                yield _remedy("anti_affinity", detail, host)
+
+    def _relaxed(self, group: int) -> Problem:
+        vms = (
+            dataclasses.replace(vm, groups=tuple(each for each in vm.groups if each != group)) if vm.groups else vm
+            for vm in self._problem.vms
+        )
+        return dataclasses.replace(self._problem, vms=tuple(vms))
+
+    def _order(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
+        """Hosts that are drained together, but need not be: one is the place for what comes from the other."""
+        own = self._problem.vms[vm].host
+        name = self._problem.hosts[own].name
+        others = [number for number in prospect.away if number != own]
+        for number in _some(number for number in others if number in self._emptied):
+            host = self._problem.hosts[number]
+            back = tuple(dataclasses.replace(each, left=each.full) for each in host.parents)
+            returned = dataclasses.replace(host, target=True, drained=False, parents=back)
+            if self._frees(vm, number, returned, "back"):
+                yield _remedy("order", f"drain {host.name} first: when it is back, {name} can be drained to it", host)
+        for number in _some(others):
+            host = self._problem.hosts[number]
+            if self._returns(vm, self._stays(vm, number)):
+                yield _remedy("order", f"drain {name} first: as long as {host.name} is up, it has room", host)
+
+    def _host(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
+        for number in _some(number for number in prospect.away if number != self._problem.vms[vm].host):
+            if self._stays(vm, number):
+                host = self._problem.hosts[number]
+                yield _remedy("host", f"{host.name} has room, were it not in maintenance at the same time", host)
+
+    def _stays(self, vm: int, number: int) -> Solution | None:
+        """The solution when this host is not drained."""
+        changed = dataclasses.replace(self._problem.hosts[number], target=True, drained=False)
+        return self._frees(vm, number, changed, "up")
+
+    def _returns(self, vm: int, solution: Solution | None) -> bool:
+        """Whether a VM can come back from where it went to its own host."""
+        found = next((each for each in solution.placements if each.vm == vm), None) if solution else None
+        if found is None:
+            return False
+        needs = self._problem.vms[vm].needs
+        for need, (place, seat) in zip(needs, found.seats, strict=True):
+            target = self._folded.target(found.host, place, seat)
+            pairing = self._pairs.get((self._folded.sources[need]["id"], target["id"]))
+            if pairing is None or pairing["way_back"] != "compatible":
+                return False
+        return True
+
+    def _frees(self, vm: int, number: int, host: Host, what: t.Hashable) -> Solution | None:
+        """The search again, with one host changed and everybody else still placed."""
+        key = (what, number, self._class(vm))
+        if key not in self._known:
+            hosts = list(self._problem.hosts)
+            hosts[number] = host
+            changed = dataclasses.replace(self._problem, hosts=tuple(hosts), kinds=self._allowing.kinds)
+            self._known[key] = self._trial.can_place(vm, changed)
+        return self._known[key]
+
+    def _class(self, vm: int) -> t.Hashable:
+        one = self._problem.vms[vm]
+        return (one.needs, one.cpus, one.memory, one.groups)
+
+    @functools.cached_property
+    def _trial(self) -> Trial:
+        return Trial(self._problem, self._view.case.solution)
+
+
+class _Allowing:
+    """Kinds whose unknown answers count, after all that are there."""
+
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
+        self.numbers: dict[int, int] = {}
+        more: list[Kind] = []
+        for number, kind in enumerate(kinds):
+            if any(seat.barred for seat in kind.seats):
+                self.numbers[number] = len(kinds) + len(more)
+                more.append(dataclasses.replace(kind, seats=tuple(map(_allowed, kind.seats))))
+        self.kinds = (*kinds, *more)
+
+
+def _allowed(seat: Seat) -> Seat:
+    return dataclasses.replace(seat, maybe=seat.maybe | seat.barred, barred=frozenset())
+
+
+def _more(kind: Kind, parent: Parent, seat: int) -> Parent:
+    """With room for one more instance than now."""
+    if kind.exclusive:
+        more = tuple(left + (number == seat) for number, left in enumerate(parent.left))
+    else:
+        more = tuple(left + cost for left, cost in zip(parent.left, kind.costs[seat], strict=True))
+    return dataclasses.replace(parent, left=more)
+
+
+def _with(host: Host, place: int, parent: Parent) -> Host:
+    parents = list(host.parents)
+    parents[place] = parent
+    return dataclasses.replace(host, parents=tuple(parents))
+
+
+def _firsts(*makers: t.Iterator[Remedy]) -> list[Remedy]:
+    """One of each kind."""
+    return [remedy for maker in makers if (remedy := next(maker, None)) is not None]
+
+
+def _some(hosts: t.Iterable[int]) -> list[int]:
+    found: list[int] = []
+    for number in hosts:
+        if len(found) == TRIES:
+            break
+        found.append(number)
+    return found
+
+
+_What = t.Literal["instance", "allow_unknown", "host", "limit", "anti_affinity", "order"]
+
+
+def _remedy(kind: _What, detail: str, host: Host, parent: str | None = None, type_of: str | None = None) -> Remedy:
+    return Remedy(
+        kind=kind,
+        host=host.name,
+        parent=None if parent is None else Name(parent),
+        type=None if type_of is None else Name(type_of),
+        detail=detail,
+    )

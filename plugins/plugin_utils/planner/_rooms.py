@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How VMs fit into hosts, worked out once for all hosts that are alike.
+
+A host's *state* is what is left of its parents and limits, whichever addresses they have. States are numbered, and
+what becomes of a state when it takes a VM is remembered: ten thousand hosts have some hundred states.
+
+This file is private to the collection and pure.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Host, Kind, Left, Vm
+
+Stock = tuple[int, Left]
+"""Kind and what is left of one parent."""
+
+Demand = tuple[tuple[int, ...], int, int]
+"""Needs, CPUs and memory of a VM: who has the same is in one class. Anti-affinity is no matter of states."""
+
+
+class Pick(t.NamedTuple):
+    """A seat on any parent of this kind with so much left."""
+
+    stock: Stock
+    seat: int
+
+
+class Option(t.NamedTuple):
+    """One way for a state to take a VM."""
+
+    state: int
+    """The state afterwards."""
+    unknown: int
+    """Devices that rely on an unknown answer."""
+    picks: tuple[Pick, ...]
+    """One for each need, to be taken in this order."""
+
+
+class State(t.NamedTuple):
+    """What is left of a host. Parents that can take nothing any more are left out."""
+
+    stocks: tuple[Stock, ...]
+    incoming: int | None
+    cpus: int | None
+    memory: int | None
+
+
+def demand(vm: Vm) -> Demand:
+    """The class of a VM."""
+    return (vm.needs, vm.cpus, vm.memory)
+
+
+class Rooms:
+    """The states of one problem."""
+
+    def __init__(self, kinds: t.Sequence[Kind]) -> None:
+        self._kinds = kinds
+        self.states: list[State] = []
+        self._numbers: dict[State, int] = {}
+        self._options: dict[tuple[int, Demand], tuple[Option, ...]] = {}
+        self._useful: dict[Stock, bool] = {}
+
+    def number(self, state: State) -> int:
+        """The number of a state, the same for equal ones."""
+        known = self._numbers.get(state)
+        if known is None:
+            known = self._numbers[state] = len(self.states)
+            self.states.append(state)
+        return known
+
+    def of(self, host: Host) -> int:
+        """The state of a host as it is."""
+        stocks = (stock for stock in ((each.kind, each.left) for each in host.parents) if self._is_useful(stock))
+        return self.number(State(tuple(sorted(stocks)), host.incoming, host.cpus, host.memory))
+
+    def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
+        """Every state that may follow when it takes such a VM, those with fewest unknown answers first."""
+        found = self._options.get((state, wanted))
+        if found is None:
+            found = self._options[state, wanted] = self._work_out(self.states[state], wanted)
+        return found
+
+    def _work_out(self, state: State, wanted: Demand) -> tuple[Option, ...]:
+        needs, cpus, memory = wanted
+        limits = (_less(state.incoming, 1), _less(state.cpus, cpus), _less(state.memory, memory))
+        if any(each is not None and each < 0 for each in limits):
+            return ()
+        ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
+        for need in needs:
+            ways = self._with(ways, need)
+        options = [
+            Option(self.number(State(self._pruned(stocks), *limits)), unknown, picks)
+            for stocks, (unknown, picks) in ways.items()
+        ]
+        best: dict[int, Option] = {}
+        for option in sorted(options, key=lambda each: (each.unknown, each.picks)):
+            best.setdefault(option.state, option)
+        return tuple(best.values())
+
+    def _with(
+        self, ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]], need: int
+    ) -> dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]]:
+        found: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {}
+        for stocks, (unknown, picks) in ways.items():
+            for stock in dict.fromkeys(stocks):
+                for seat, after, guess in self._takes(stock, need):
+                    rest = list(stocks)
+                    rest.remove(stock)
+                    key = tuple(sorted([*rest, (stock[0], after)]))
+                    way = (unknown + guess, (*picks, Pick(stock, seat)))
+                    if key not in found or way < found[key]:
+                        found[key] = way
+        return found
+
+    def _takes(self, stock: Stock, need: int) -> t.Iterator[tuple[int, Left, int]]:
+        """Seat, what is left then, and 1 when the answer is unknown."""
+        kind = self._kinds[stock[0]]
+        for number, seat in enumerate(kind.seats):
+            if need in seat.yes or need in seat.maybe:
+                after = kind.take(stock[1], number)
+                if after is not None:
+                    yield number, after, int(need not in seat.yes)
+
+    def _pruned(self, stocks: tuple[Stock, ...]) -> tuple[Stock, ...]:
+        return tuple(stock for stock in stocks if self._is_useful(stock))
+
+    def _is_useful(self, stock: Stock) -> bool:
+        found = self._useful.get(stock)
+        if found is None:
+            kind = self._kinds[stock[0]]
+            found = self._useful[stock] = any(
+                (seat.yes or seat.maybe) and kind.take(stock[1], number) is not None
+                for number, seat in enumerate(kind.seats)
+            )
+        return found
+
+
+class Floor:
+    """The parents of one host while picks become seats."""
+
+    def __init__(self, host: Host, kinds: t.Sequence[Kind]) -> None:
+        self._kinds = kinds
+        self._stocks: list[Stock] = [(each.kind, each.left) for each in host.parents]
+
+    def seat(self, pick: Pick) -> tuple[int, int]:
+        """Take the first parent that is as the pick wants it: (index of Host.parents, index of Kind.seats)."""
+        place = self._stocks.index(pick.stock)
+        kind, left = pick.stock
+        after = self._kinds[kind].take(left, pick.seat)
+        assert after is not None, "a pick names a stock that can take it"
+        self._stocks[place] = (kind, after)
+        return place, pick.seat
+
+
+def _less(have: int | None, want: int) -> int | None:
+    return None if have is None else have - want

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No solution is better than its bound, and every improvement is a solution."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import typing as t
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import (
+    _bound,
+    _configurations,
+    _crowd,
+    _highs,
+    _packing,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    Bound,
+    Group,
+    Host,
+    Kind,
+    Parent,
+    Problem,
+    Seat,
+    Solution,
+    Vm,
+    emptied,
+)
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, problems
+
+NOTHING = Solution(())
+NEEDS = st.integers(0, 2)
+
+
+def keep(_problem: Problem, solution: Solution) -> Solution:
+    """No help from the search, so that what is seen is this module's own."""
+    return solution
+
+
+@st.composite
+def kinds(draw: st.DrawFn) -> Kind:
+    seats = tuple(
+        Seat(f"t{number}", draw(st.frozensets(NEEDS)), draw(st.frozensets(NEEDS, max_size=1)), frozenset(), None)
+        for number in range(draw(st.integers(1, 2)))
+    )
+    if draw(st.booleans()):
+        return Kind(True, seats, ())
+    resources = draw(st.integers(1, 2))
+    return Kind(False, seats, tuple(tuple(draw(st.integers(1, 2)) for _ in range(resources)) for _ in seats))
+
+
+@st.composite
+def tiny(draw: st.DrawFn) -> Problem:
+    """Two drained hosts and up to three targets."""
+    known = tuple(draw(st.lists(kinds(), min_size=1, max_size=2)))
+    hosts = [Host(f"d{number}", (), False, True, f"d{number}", None, None, None) for number in range(2)]
+    for number in range(draw(st.integers(1, 3))):
+        parents = []
+        for place in range(draw(st.integers(1, 2))):
+            kind = draw(st.integers(0, len(known) - 1))
+            units = len(known[kind].seats) if known[kind].exclusive else len(known[kind].costs[0])
+            left = tuple(draw(st.integers(0, 2)) for _ in range(units))
+            parents.append(Parent(f"p{place}", kind, left, left))
+        incoming = draw(st.none() | st.integers(0, 2))
+        hosts.append(Host(f"h{number}", tuple(parents), True, False, f"h{number}", incoming, None, None))
+    grouped = draw(st.booleans())
+    vms = tuple(
+        Vm(
+            f"v{number}",
+            draw(st.integers(0, 1)),
+            tuple(sorted(draw(st.lists(NEEDS, min_size=1, max_size=2)))),
+            (),
+            groups=(0,) if grouped and number < 2 else (),
+        )
+        for number in range(draw(st.integers(1, 5)))
+    )
+    return Problem(tuple(hosts), known, vms, (Group("g", False, frozenset()),))
+
+
+@given(given_problem=tiny())
+@settings(deadline=None, max_examples=150)
+def test_no_solution_is_better_than_the_bound(given_problem: Problem) -> None:
+    best = exhaustive.best(given_problem)
+    proof = _bound.improve(given_problem, NOTHING, keep)
+    assert exhaustive.errors(given_problem, proof.solution) == []
+    score = exhaustive.score(given_problem, proof.solution)
+    assert proof.bound is not None
+    assert proof.bound.hosts >= best.hosts
+    if score.hosts == best.hosts:
+        assert proof.bound.vms >= best.vms
+    assert (score.hosts, score.vms) <= (proof.bound.hosts, proof.bound.vms)
+    if not any(vm.groups for vm in given_problem.vms) and proof.bound.hosts == score.hosts:
+        assert (score.hosts, score.vms) <= (best.hosts, best.vms)
+
+
+@given(given_problem=tiny())
+@settings(deadline=None, max_examples=100)
+def test_a_bound_holds_before_all_loads_are_found(given_problem: Problem) -> None:
+    crowd = _crowded(given_problem)
+    assume(crowd.demands)
+    model = _configurations.Configurations(crowd, _configurations.Loads(crowd))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_configurations, "ROUNDS", 1)
+        hosts = model.relaxed("hosts", 0)
+    assert hosts is not None
+    assert hosts + crowd.idle + 1e-6 >= exhaustive.best(given_problem).hosts
+
+
+@given(given_problem=tiny(), prices=st.lists(st.integers(0, 3), min_size=5, max_size=5))
+@settings(deadline=None, max_examples=100)
+def test_the_dearest_load_fits_and_none_is_dearer(given_problem: Problem, prices: list[int]) -> None:
+    crowd = _crowded(given_problem)
+    found = _configurations.Loads(crowd).best([float(price) for price in prices])
+    assert found is not None
+    for state, (worth, load) in zip(crowd.states, found, strict=True):
+        assert _packing.chain(crowd, state, load) is not None
+        assert sum(prices[vms] for vms in load) == worth
+        bigger = [(*load, vms) for vms in range(len(crowd.demands)) if prices[vms]]
+        assert not any(_packing.chain(crowd, state, each) for each in bigger)
+
+
+def _crowded(problem: Problem) -> _crowd.Crowd:
+    return _crowd.crowd(problem, Rooms(problem.kinds))
+
+
+SHAPES = {
+    "tight": problems.Shape(100, seed=3),
+    "with limits": problems.Shape(60, used=0.8, incoming=2, headroom=True),
+    "with anti-affinity": problems.Shape(60, together=0.3),
+    "with unknown answers": problems.Shape(60, unknown=0.5),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_whole_fleets_come_to_their_bound(shape: problems.Shape) -> None:
+    problem = problems.problem(shape)
+    proof = _bound.improve(problem, NOTHING, keep)
+    assert exhaustive.errors(problem, proof.solution) == []
+    assert proof.bound is not None
+    hosts = len(emptied(problem, {each.vm for each in proof.solution.placements}))
+    assert (proof.bound.hosts - hosts, proof.bound.vms - len(proof.solution.placements)) <= (1, 2)
+
+
+def test_a_good_solution_is_never_lost() -> None:
+    problem = problems.problem(problems.Shape(100, seed=3))
+    once = _bound.improve(problem, NOTHING, keep)
+    twice = _bound.improve(problem, once.solution, keep)
+    assert exhaustive.score(problem, twice.solution) >= exhaustive.score(problem, once.solution)
+
+
+def test_when_everything_is_placed_that_is_the_proof() -> None:
+    hosts = (
+        Host("d", (), False, True, "d", None, None, None),
+        Host("h", (Parent("p", 0, (1,), (1,)),), True, False, "h", None, None, None),
+    )
+    kind = Kind(False, (Seat("t", frozenset({0}), frozenset(), frozenset(), None),), ((1,),))
+    problem = Problem(hosts, (kind,), (Vm("v", 0, (0,), ("x",)),))
+    whole = _packing.pack(problem, _crowded(problem), [{(0,): 1}], [1])
+    assert _bound.improve(problem, whole, keep) == _bound.Proof(whole, Bound(1, 1, "everything"), None)
+
+
+def test_without_the_solver_there_is_no_bound_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_highs, "is_there", lambda: False)
+    proof = _bound.improve(problems.problem(problems.Shape(20, strings=5)), NOTHING, keep)
+    assert (proof.solution, proof.bound) == (NOTHING, None)
+    assert "no highspy package" in (proof.reason or "")
+
+
+def test_too_many_ways_give_no_bound_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_configurations, "STATES", 3)
+    proof = _bound.improve(problems.problem(problems.Shape(20, strings=5)), NOTHING, keep)
+    assert proof.bound is None
+    assert "too many different ways" in (proof.reason or "")
+
+
+PRINT = f"""
+from {_bound.__name__} import improve
+from {problems.__name__} import Shape, problem
+print(improve(problem(Shape(60, seed=5)), improve.__globals__["Solution"](()), lambda _problem, solution: solution))
+"""
+
+
+def test_the_same_for_any_hash_seed() -> None:
+    def run(seed: str) -> str:
+        env: dict[str, t.Any] = {**os.environ, "PYTHONHASHSEED": seed}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        return subprocess.run([sys.executable, "-c", PRINT], env=env, capture_output=True, text=True, check=True).stdout
+
+    assert len({run(seed) for seed in ("0", "1", "77")}) == 1
