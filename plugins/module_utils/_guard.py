@@ -134,7 +134,8 @@ class Guard:
         """Give ``pending`` to one child; the indexes it left undone, because it hung or because time is over."""
         child = self._child or _Child(self._handlers)
         self._child = child
-        began = child.send([(ops[index].handler, ops[index].args) for index in pending])
+        child.send([(ops[index].handler, ops[index].args) for index in pending])
+        began = time.monotonic()
         for position, index in enumerate(pending):
             answer = child.receive(min(began + max(self._timeout, ops[index].patience), self._end))
             if answer is not None:
@@ -190,14 +191,12 @@ class _Child:
         self._rest = b""
         self._unanswered = 0
 
-    def send(self, calls: t.List[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> float:
-        """Let it do these; when it can begin, by the monotonic clock."""
+    def send(self, calls: t.List[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> None:
         self._unanswered += len(calls)
         try:
             _write(self._tasks, _frame(_REQUEST, calls))
         except BrokenPipeError:
             raise WorkerError(_DIED) from None
-        return time.monotonic()
 
     def receive(self, end: float) -> t.Optional[t.Tuple[Outcome, float]]:
         """The next outcome and when it was there; null when it is not there at the time ``end``."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import Options, device_attribute
+from ansible_collections.vfio.migration.plugins.module_utils._reader import Options, device_attribute
 
 ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "sysfs_root": {"type": "path", "default": "/sys"},

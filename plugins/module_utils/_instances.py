@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _devices, _mdevctl, _mdevs, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Done, Job, Report, WorkloadResult
 from ansible_collections.vfio.migration.plugins.module_utils._keeper import Keeper, is_entry, owner
@@ -41,11 +41,13 @@ class Maker(Keeper):
 
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them."""
+        self.mdevs.look_for([wish.uuid for _name, wishes in groups for wish in wishes])
         decided = [self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups]
         if self.check_mode:
             return decided
         self._announce([job for done in decided if done.ok for job in done.jobs])
         made = [self._each(done, self._make) for done in decided]
+        self.mdevs.look_for([job.uuid for done in made if done.ok for job in done.jobs])
         verified = [self._each(done, self._verify) for done in made]
         try:
             self._confirm([job for done in verified if done.ok for job in done.jobs])
@@ -205,7 +207,7 @@ class Maker(Keeper):
             "persist": known["persist"] or defines if known else defines,
             "reused": job.action == "reused",
             "boot_id": self.boot_id,
-            "time": _inventory.timestamp(),
+            "time": _reader.timestamp(),
         }
 
     def _make(self, job: Job) -> None:
@@ -355,6 +357,7 @@ class Taker(Keeper):
         """Take back all instances of one workload; none, if one of them has to stay."""
         jobs = [Job(wish) for wish in wishes]
         job, done = jobs[0], 0
+        self.mdevs.look_for([job.uuid for job in jobs])
         try:
             for job in jobs:
                 with self.told():
@@ -414,7 +417,7 @@ class Taker(Keeper):
 # ------------------------------------------------------------------------------------------------------ the whole host
 
 
-def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, check_mode: bool) -> Report:
+def run(options: _reader.Options, order: Order, ledger: str, absent: bool, check_mode: bool) -> Report:
     """Do what is ordered, workload by workload; ``ledger`` is its folder. Nothing is written in check mode. Raises
     ``LedgerError``."""
     keeper = LedgerFile(ledger)
@@ -424,14 +427,13 @@ def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, ch
         return _run(options, order, keeper, absent, False)
 
 
-def _run(options: _inventory.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
-    _check_boot_id(_inventory.boot_id(options.proc_root), ledger)
+def _run(options: _reader.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
+    _check_boot_id(_reader.boot_id(options.proc_root), ledger)
     groups = _grouped(_from_ledger(order, ledger) if absent and not order.instances else order.instances, ledger)
-    handlers = {**_inventory.HANDLERS, **_mdevctl.HANDLERS}
     # The time for looking at the host, and on top of it what each instance may take.
     deadline = options.deadline + order.bind_timeout * sum(len(wishes) for _name, wishes in groups)
-    with Guard(handlers, options.read_timeout, deadline) as guard:
-        reader = _inventory.Reader(options, guard)
+    with Guard(_mdevs.HANDLERS, options.read_timeout, deadline) as guard:
+        reader = _reader.Reader(options, guard)
         keeper = (Taker if absent else Maker)(Mdevs(reader, order.bind_timeout), ledger, order, check_mode)
         before = ledger.entries
         done = keeper.run(groups)
@@ -472,13 +474,11 @@ def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.List[t.Tuple[t.O
     return [(workload, together) for (workload, _uuid), together in groups.items()]
 
 
-def _report(
-    reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool
-) -> Report:
+def _report(reader: _reader.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool) -> Report:
     jobs = [job for one in done for job in one.jobs]
     standing = {job.found.path for job in jobs if job.found is not None and job.action != "removed"}
     try:
-        devices = {device["id"]: device for device in _inventory.devices_at(reader, sorted(standing))}
+        devices = {device["id"]: device for device in _devices.devices_at(reader, sorted(standing))}
     except WorkerError:
         # What was done is worth more than how it looks.
         devices = {}

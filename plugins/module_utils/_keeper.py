@@ -13,7 +13,7 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevctl, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
@@ -32,7 +32,7 @@ class Keeper:
         self.ledger = ledger
         self.order = order
         self.check_mode = check_mode
-        self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
+        self.boot_id = _reader.boot_id(mdevs.reader.options.proc_root)
         self._definitions: t.Optional[t.Dict[_mdevctl.Place, _mdevctl.Definition]] = None
         self._defined: t.Dict[str, _mdevctl.Definition] = {}
         self._users: t.Optional[Users] = None

@@ -16,7 +16,9 @@ from __future__ import annotations
 import json
 import os
 import typing as t
-import xml.etree.ElementTree as ET
+
+if t.TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name, Workload
@@ -28,9 +30,6 @@ _CMDLINE_BYTES = 1 << 20
 _NAME_LENGTH = 256
 _DOMAIN_BYTES = 4 << 20
 _MOST_DOMAINS = 10000
-
-LIBVIRT_ROOTS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
-"""Where libvirt's QEMU driver keeps the domains that are defined, and the state of those that run."""
 
 _DomainFile = t.Tuple[str, str, t.List[str]]
 
@@ -84,12 +83,15 @@ def _domain(path: str) -> t.Optional[_DomainFile]:
         data: t.Optional[bytes] = file.read(_DOMAIN_BYTES + 1)
     try:
         return parse_domain(data) if data is not None and len(data) <= _DOMAIN_BYTES else None
-    except (ValueError, ET.ParseError):
+    except (ValueError, SyntaxError):
         return None
 
 
 def parse_domain(data: bytes) -> _DomainFile:
-    """Read libvirt's XML of a domain or of its state. Raises ``ValueError`` or ``ParseError``."""
+    """Read libvirt's XML of a domain or of its state. Raises ``ValueError`` or ``ParseError``, a ``SyntaxError``.
+    Imported here, in the child: hosts without libvirt need no parser, and it takes long to load."""
+    import xml.etree.ElementTree as ET
+
     text = data.decode("utf-8")
     # Libvirt writes none, and only there could entities be declared that grow without end.
     if "<!DOCTYPE" in text:
@@ -105,7 +107,7 @@ def parse_domain(data: bytes) -> _DomainFile:
     return name, uuid.lower(), sorted(device for device in devices if device)
 
 
-def _source_name(address: ET.Element) -> t.Optional[str]:
+def _source_name(address: Element) -> t.Optional[str]:
     """An mdev's UUID or a PCI address of the host; null for what is neither (USB, SCSI). Raises ``ValueError``."""
     if address.get("uuid"):
         return address.get("uuid", "").lower()

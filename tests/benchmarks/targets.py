@@ -58,7 +58,7 @@ for directory, uuid in places:
 PROFILE = """
 import cProfile, io, json, mmap, os, pstats, struct, sys, time
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevs
 from ansible_collections.vfio.migration.plugins.modules import mdev
 shared = mmap.mmap(-1, 16)  # the child that touches sysfs writes to it, too
 def timed(handler):
@@ -70,8 +70,8 @@ def timed(handler):
             seconds, number = struct.unpack("dd", shared[:])
             shared[:] = struct.pack("dd", seconds + time.monotonic() - began, number + 1)
     return call
-for name, handler in list(_inventory.HANDLERS.items()):
-    _inventory.HANDLERS[name] = timed(handler)
+for name, handler in list(_mdevs.HANDLERS.items()):
+    _mdevs.HANDLERS[name] = timed(handler)
 profile = cProfile.Profile()
 os.register_at_fork(after_in_child=profile.disable)
 output, sys.stdout = sys.stdout, io.StringIO()
