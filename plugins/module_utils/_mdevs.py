@@ -81,6 +81,8 @@ class Mdevs:
         """Where an instance was; the same UUID is most likely there still."""
         self._looked: t.Dict[str, t.Optional[Found]] = {}
         self._bound: t.Set[Found] = set()
+        self._left: t.Dict[str, t.Tuple[str, Outcome]] = {}
+        """By parent: the type that was made there last, and for how many more there was room right after that."""
 
     # -------------------------------------------------------------------------------------------------- looking
 
@@ -158,7 +160,9 @@ class Mdevs:
     def room(self, directory: str) -> t.Optional[int]:
         """How many more instances fit; null when the driver does not say. Raises ``MdevError`` when it hangs."""
         group = posixpath.dirname(posixpath.dirname(directory))
-        outcome = self.sysfs.read([(group, directory + "/available_instances")])[0]
+        known, outcome = self._left.pop(group, ("", LATE))
+        if known != directory or outcome.state != "done":
+            outcome = self.sysfs.read([(group, directory + "/available_instances")])[0]
         if outcome.state in ("hung", "deadline"):
             raise _unreadable(posixpath.basename(group), outcome)
         return _reader.number(outcome)
@@ -226,14 +230,20 @@ class Mdevs:
         path = "%s/%s" % (group, wish.uuid)
         self._looked = {}
         # Some drivers read the last character as a line's end, as echo writes it.
-        outcome, *signs = self.sysfs.write_once(
-            group, directory + "/create", wish.uuid.encode("ascii") + b"\n", self.bind_timeout, _signs(path, wish)
+        outcome, room, *signs = self.sysfs.write_once(
+            group,
+            directory + "/create",
+            wish.uuid.encode("ascii") + b"\n",
+            self.bind_timeout,
+            [("read", group, directory + "/available_instances"), *_signs(path, wish)],
         )
         found: t.Optional[Found] = None
         if outcome.state == "done" and all(sign.state == "done" for sign in signs):
             found = self._found(wish.uuid, path, Name(posixpath.basename(signs[0].value)))
             self._bound.add(found)
+            self._left[group] = (directory, room)
         else:
+            self._left.pop(group, None)
             if outcome.errno_name == "EEXIST":
                 self.await_any([wish.uuid])
             found = self.find(wish.uuid)
@@ -365,6 +375,7 @@ class Mdevs:
                 self.reader.guard.pause(_REMOVE_PAUSE)
             self.check_free(found)
             self._looked = {}
+            self._left.pop(found.group, None)
             link: Question = ("link", "host", "%s/%s" % (_DEVICES, found.uuid))
             outcome, left = self.sysfs.write_once(
                 found.group, found.path + "/remove", b"1\n", self.bind_timeout, [link]
