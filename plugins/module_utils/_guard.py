@@ -9,11 +9,18 @@ operations run in a forked child, one after the other, and the child streams
 every result back. When a result does not come in time the child is left
 behind, and a fresh one takes the rest of the work.
 
+Waking a process costs more than most operations do. So the child puts every
+result into a pipe at once, where it is safe from whatever comes next, but
+rings a bell only when it is done with all of them, or when the pipe is full.
+Every result carries the time at which it was there: by that the caller knows,
+whenever it looks, since when the operation after it runs.
+
 This file is private to the collection.
 """
 
 from __future__ import annotations
 
+import collections
 import errno as errno_module
 import marshal
 import os
@@ -28,8 +35,10 @@ Value = t.Any
 
 Handler = t.Callable[..., Value]
 
-_HEADER = struct.Struct("=BI")
+_HEADER = struct.Struct("=BId")
+"""Kind, length of what follows, and the monotonic clock at which it was written."""
 _REQUEST, _DONE, _ERRNO, _BROKEN = range(4)
+_PIPE = 1 << 16
 _DIED = "the process that reads sysfs ended unexpectedly; was it killed for lack of memory?"
 
 _KERNEL_NAMES = {95: "EOPNOTSUPP", 517: "EPROBE_DEFER", 524: "ENOTSUPP"}
@@ -126,10 +135,11 @@ class Guard:
         child = self._child or _Child(self._handlers)
         self._child = child
         child.send([(ops[index].handler, ops[index].args) for index in pending])
+        began = time.monotonic()
         for position, index in enumerate(pending):
-            outcome = child.receive(min(max(self._timeout, ops[index].patience), self.time_left))
-            if outcome is not None:
-                outcomes[index] = outcome
+            answer = child.receive(min(began + max(self._timeout, ops[index].patience), self._end))
+            if answer is not None:
+                outcomes[index], began = answer
                 continue
             self._abandon()
             # A driver that is merely slower than what was left of the deadline is not called hung.
@@ -160,55 +170,69 @@ class Guard:
 
 
 class _Child:
-    """The forked process and the two pipes to it."""
+    """The forked process and the pipes to it."""
 
     def __init__(self, handlers: t.Mapping[str, Handler]) -> None:
         task_read, task_write = os.pipe()
         result_read, result_write = os.pipe()
+        bell_read, bell_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            _serve(handlers, task_read, result_write)
-        os.close(task_read)
-        os.close(result_write)
+            _serve(handlers, task_read, _Teller(result_write, bell_write))
+        for fd in (task_read, result_write, bell_write):
+            os.close(fd)
+        os.set_blocking(result_read, False)
         self._tasks = task_write
         self._results = result_read
+        self._bell = bell_read
         self._poll = select.poll()
-        self._poll.register(result_read, select.POLLIN | select.POLLHUP)
-        self._buffer = bytearray()
+        self._poll.register(bell_read, select.POLLIN)
+        self._frames: t.Deque[t.Tuple[int, Value, float]] = collections.deque()
+        self._rest = b""
         self._unanswered = 0
 
     def send(self, calls: t.List[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> None:
         self._unanswered += len(calls)
         try:
-            _write_frame(self._tasks, _REQUEST, calls)
+            _write(self._tasks, _frame(_REQUEST, calls))
         except BrokenPipeError:
             raise WorkerError(_DIED) from None
 
-    def receive(self, timeout: float) -> t.Optional[Outcome]:
-        """The next outcome, or null when it did not come within ``timeout`` seconds."""
-        end = time.monotonic() + timeout
-        while True:
-            frame = self._next_frame()
-            if frame is not None:
-                self._unanswered -= 1
-                return _outcome(*frame)
-            if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
-                return None
-            chunk = os.read(self._results, 1 << 16)
-            if not chunk:
+    def receive(self, end: float) -> t.Optional[t.Tuple[Outcome, float]]:
+        """The next outcome and when it was there; null when it is not there at the time ``end``."""
+        while not self._frames:
+            rung = self._poll.poll(max(0.0, end - time.monotonic()) * 1000)
+            if rung and rung[0][1] & select.POLLIN:
+                os.read(self._bell, _PIPE)
+            alive = self._take()
+            if not self._frames and not alive:
                 raise WorkerError(_DIED)
-            self._buffer += chunk
+            if not self._frames and not rung:
+                return None
+        self._unanswered -= 1
+        kind, value, when = self._frames.popleft()
+        return _outcome(kind, value), when
 
-    def _next_frame(self) -> t.Optional[t.Tuple[int, Value]]:
-        if len(self._buffer) < _HEADER.size:
-            return None
-        kind, length = _HEADER.unpack_from(self._buffer)
-        end = _HEADER.size + length
-        if len(self._buffer) < end:
-            return None
-        value = marshal.loads(bytes(self._buffer[_HEADER.size : end]))
-        del self._buffer[:end]
-        return kind, value
+    def _take(self) -> bool:
+        """Take what lies in the pipe; whether more can come."""
+        parts, part = [self._rest], None
+        try:
+            # What does not fill its place was the last: a pipe may hold more than that, where pages are large.
+            while part is None or len(part) == _PIPE:
+                part = os.read(self._results, _PIPE)
+                parts.append(part)
+        except BlockingIOError:
+            pass
+        data, start = b"".join(parts), 0
+        while len(data) >= start + _HEADER.size:
+            kind, length, when = _HEADER.unpack_from(data, start)
+            body = start + _HEADER.size
+            if len(data) < body + length:
+                break
+            start = body + length
+            self._frames.append((kind, marshal.loads(data[body:start]), when))
+        self._rest = data[start:]
+        return part != b""
 
     def abandon(self) -> None:
         """Leave it behind, and what it started: kill them if that helps, wait for nothing."""
@@ -218,17 +242,43 @@ class _Child:
         except ProcessLookupError:
             # It did not come as far as to have a group of its own.
             pass
-        os.close(self._tasks)
-        os.close(self._results)
+        self._close()
 
     def finish(self) -> None:
         """When it is idle, closing its pipe ends it at once."""
         if self._unanswered:
             self.abandon()
             return
-        os.close(self._tasks)
-        os.close(self._results)
+        self._close()
         os.waitpid(self.pid, 0)
+
+    def _close(self) -> None:
+        for fd in (self._tasks, self._results, self._bell):
+            os.close(fd)
+
+
+class _Teller:
+    """The child's end of the pipes that lead back."""
+
+    def __init__(self, results: int, bell: int) -> None:
+        os.set_blocking(results, False)
+        self.fds = (results, bell)
+        self._room = select.poll()
+        self._room.register(results, select.POLLOUT)
+
+    def tell(self, kind: int, value: Value) -> None:
+        """Put it where the caller finds it, without waking the caller."""
+        results, _bell = self.fds
+        view = memoryview(_frame(kind, value))
+        while view:
+            try:
+                view = view[os.write(results, view) :]
+            except BlockingIOError:
+                self.ring()
+                self._room.poll()
+
+    def ring(self) -> None:
+        os.write(self.fds[1], b"!")
 
 
 def _outcome(kind: int, value: Value) -> Outcome:
@@ -239,9 +289,13 @@ def _outcome(kind: int, value: Value) -> Outcome:
     raise WorkerError(str(value))
 
 
-def _write_frame(fd: int, kind: int, value: Value) -> None:
+def _frame(kind: int, value: Value) -> bytes:
     body = marshal.dumps(value)
-    view = memoryview(_HEADER.pack(kind, len(body)) + body)
+    return _HEADER.pack(kind, len(body), time.monotonic()) + body
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
@@ -257,7 +311,7 @@ def _read_exactly(fd: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _serve(handlers: t.Mapping[str, Handler], tasks: int, results: int) -> t.NoReturn:
+def _serve(handlers: t.Mapping[str, Handler], tasks: int, teller: _Teller) -> t.NoReturn:
     """The child's life. It leaves no trace of the caller: an abandoned child must not keep a terminal, a pipe to
     the controller or a lock open, or the task would not end before the driver does."""
     try:
@@ -265,22 +319,25 @@ def _serve(handlers: t.Mapping[str, Handler], tasks: int, results: int) -> t.NoR
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        keep = sorted((tasks, results))
-        os.closerange(3, keep[0])
-        os.closerange(keep[0] + 1, keep[1])
-        os.closerange(keep[1] + 1, 4096)
+        first = 3
+        for fd in sorted((tasks, *teller.fds)):
+            os.closerange(first, fd)
+            first = fd + 1
+        os.closerange(first, 4096)
         while True:
-            _kind, length = _HEADER.unpack(_read_exactly(tasks, _HEADER.size))
+            _kind, length, _when = _HEADER.unpack(_read_exactly(tasks, _HEADER.size))
             for name, args in marshal.loads(_read_exactly(tasks, length)):
                 try:
-                    _write_frame(results, _DONE, handlers[name](*args))
+                    teller.tell(_DONE, handlers[name](*args))
                 except OSError as exc:
-                    _write_frame(results, _ERRNO, exc.errno or errno_module.EIO)
+                    teller.tell(_ERRNO, exc.errno or errno_module.EIO)
+            teller.ring()
     except (EOFError, BrokenPipeError):
         pass
     except BaseException as exc:  # noqa: BLE001  # nothing may return into the caller's program from here
         try:
-            _write_frame(results, _BROKEN, "%s: %s" % (type(exc).__name__, exc))
+            teller.tell(_BROKEN, "%s: %s" % (type(exc).__name__, exc))
+            teller.ring()
         except OSError:
             pass
     finally:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _libvirt
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import Options, device_attribute
+from ansible_collections.vfio.migration.plugins.module_utils._reader import Options, device_attribute, domain_folders
 
 ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "sysfs_root": {"type": "path", "default": "/sys"},
@@ -49,6 +48,6 @@ def options(params: t.Mapping[str, t.Any]) -> Options:
         host=uname.nodename,
         kernel=uname.release,
         page_size=os.sysconf("SC_PAGE_SIZE"),
-        libvirt_roots=_libvirt.file_roots(params["proc_root"]),
+        libvirt_roots=domain_folders(params["proc_root"]),
         libvirt_uri=params.get("libvirt_uri") or "",
     )

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _claims, _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _claims, _devices, _mdevs, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Done, Report, WorkloadResult
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
 from ansible_collections.vfio.migration.plugins.module_utils._maker import Maker
-from ansible_collections.vfio.migration.plugins.module_utils._mdevs import Mdevs
 from ansible_collections.vfio.migration.plugins.module_utils._order import Order, Wish
 from ansible_collections.vfio.migration.plugins.module_utils._taker import Taker
 
 
-def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, check_mode: bool) -> Report:
+def run(options: _reader.Options, order: Order, ledger: str, absent: bool, check_mode: bool) -> Report:
     """Do what is ordered, workload by workload; ``ledger`` is its folder. Nothing is written in check mode. Raises
     ``LedgerError``."""
     keeper = LedgerFile(ledger)
@@ -33,15 +32,15 @@ def run(options: _inventory.Options, order: Order, ledger: str, absent: bool, ch
         return _run(options, order, keeper, absent, False)
 
 
-def _run(options: _inventory.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
-    _check_boot_id(_inventory.boot_id(options.proc_root), ledger)
+def _run(options: _reader.Options, order: Order, ledger: LedgerFile, absent: bool, check_mode: bool) -> Report:
+    _check_boot_id(_reader.boot_id(options.proc_root), ledger)
     groups = _grouped(_from_ledger(order, ledger) if absent and not order.instances else order.instances, ledger)
-    handlers = _claims.handlers({**_inventory.HANDLERS, **_mdevctl.HANDLERS})
+    handlers = _claims.handlers(_mdevs.HANDLERS)
     # The time for looking at the host, and on top of it what each instance may take.
     deadline = options.deadline + order.bind_timeout * sum(len(wishes) for _name, wishes in groups)
     with Guard(handlers, options.read_timeout, deadline) as guard:
-        reader = _inventory.Reader(options, guard)
-        mdevs = Mdevs(reader, order.bind_timeout, _claims.Claims(ledger.folder))
+        reader = _reader.Reader(options, guard)
+        mdevs = _mdevs.Mdevs(reader, order.bind_timeout, _claims.Claims(ledger.folder))
         keeper = (Taker if absent else Maker)(mdevs, ledger, order, check_mode)
         before = ledger.entries
         done = keeper.run(groups)
@@ -82,13 +81,11 @@ def _grouped(wishes: t.Sequence[Wish], ledger: LedgerFile) -> t.List[t.Tuple[t.O
     return [(workload, together) for (workload, _uuid), together in groups.items()]
 
 
-def _report(
-    reader: _inventory.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool
-) -> Report:
+def _report(reader: _reader.Reader, order: Order, done: t.Sequence[Done], ledger: LedgerFile, touched: bool) -> Report:
     jobs = [job for one in done for job in one.jobs]
     standing = {job.found.path for job in jobs if job.found is not None and job.action != "removed"}
     try:
-        devices = {device["id"]: device for device in _inventory.devices_at(reader, sorted(standing))}
+        devices = {device["id"]: device for device in _devices.devices_at(reader, sorted(standing))}
     except WorkerError:
         # What was done is worth more than how it looks.
         devices = {}

@@ -12,7 +12,7 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevctl, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Job
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
@@ -33,7 +33,7 @@ class Keeper:
         self.ledger = ledger
         self.order = order
         self.check_mode = check_mode
-        self.boot_id = _inventory.boot_id(mdevs.reader.options.proc_root)
+        self.boot_id = _reader.boot_id(mdevs.reader.options.proc_root)
         self._definitions: t.Optional[t.Dict[_mdevctl.Place, _mdevctl.Definition]] = None
         self._users: t.Optional[Users] = None
         self._patience: t.Optional[float] = None
@@ -103,6 +103,10 @@ class Keeper:
             except _mdevctl.MdevctlError as exc:
                 raise MdevError("mdevctl", str(exc)) from None
         return self._definitions
+
+    def look_for(self, uuids: t.Sequence[str]) -> None:
+        """Look at many at once, after waiting for whoever is at work on one of them, see ``look``."""
+        self.mdevs.look_for([uuid for uuid in uuids if self.busy(uuid) is None])
 
     def look(self, job: Job) -> t.Optional[LedgerEntry]:
         """What there is of a job's instance, and what the ledger says of it. Raises ``MdevError``."""

@@ -15,16 +15,14 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-import xml.etree.ElementTree as ET
-from xml.parsers import expat
+
+if t.TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome, WorkerError
 
-_FILE_ROOTS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
-"""Where libvirt's QEMU driver keeps the domains that are defined, and the state of those that run."""
-
 DEFAULT_URI = "qemu:///system"
-"""The one whose domains are in ``file_roots``."""
+"""The one whose domains are in the files."""
 
 _PATIENCE = 5.0
 """Seconds for connecting: a daemon that is started by its socket first looks for all domains that run."""
@@ -67,7 +65,10 @@ class Asked(t.NamedTuple):
 
 
 def parse_domain(data: bytes) -> Domain:
-    """Read libvirt's XML of a domain or of its state. Raises ``ValueError`` or ``ParseError``."""
+    """Read libvirt's XML of a domain or of its state. Raises ``ValueError`` or ``ParseError``, a ``SyntaxError``.
+    Imported here, in the child: hosts without libvirt need no parser, and it takes long to load."""
+    import xml.etree.ElementTree as ET
+
     text = data.decode("utf-8")
     # Libvirt writes none, and only there could entities be declared that grow without end.
     if "<!DOCTYPE" in text:
@@ -83,7 +84,7 @@ def parse_domain(data: bytes) -> Domain:
     return Domain(name, uuid.lower(), sorted(device for device in devices if device), root.tag == "domstatus")
 
 
-def _source_name(address: ET.Element) -> t.Optional[str]:
+def _source_name(address: Element) -> t.Optional[str]:
     """An mdev's UUID or a PCI address of the host; null for what is neither (USB, SCSI). Raises ``ValueError``."""
     if address.get("uuid"):
         return address.get("uuid", "").lower()
@@ -125,6 +126,8 @@ def swap_mdevs(data: bytes, swaps: t.Mapping[str, str]) -> bytes:
 
 def _mdev_addresses(data: bytes) -> t.List[int]:
     """Where the address tags of mdevs begin. Raises ``ValueError``."""
+    from xml.parsers import expat
+
     parser = expat.ParserCreate()
     path: t.List[str] = []
     found: t.List[int] = []
@@ -163,19 +166,11 @@ def _domain(path: str) -> t.Optional[t.Tuple[t.Any, ...]]:
         data: t.Optional[bytes] = file.read(_DOMAIN_BYTES + 1)
     try:
         return tuple(parse_domain(data)) if data is not None and len(data) <= _DOMAIN_BYTES else None
-    except (ValueError, ET.ParseError):
+    except (ValueError, SyntaxError):
         return None
 
 
 FILE_HANDLERS: t.Dict[str, Handler] = {"domain_files": _domain_files, "domain": _domain}
-
-
-def file_roots(proc_root: str) -> t.Tuple[str, ...]:
-    """In a container that has the host's /proc elsewhere, libvirt's files are those that the host's first process
-    sees."""
-    proc_root = proc_root.rstrip("/")
-    host = "" if proc_root == "/proc" else proc_root + "/1/root"
-    return tuple(host + root for root in _FILE_ROOTS)
 
 
 def from_files(roots: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Domain], t.List[str]]:
@@ -252,7 +247,7 @@ def _describe(uri: str, uuid: str) -> t.Optional[t.List[_Answer]]:
         return [tuple(parse_domain(text.encode("utf-8"))[:3]) + (now,) for text, now in texts]
     except libvirt.libvirtError as exc:
         return [] if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN else None
-    except (ValueError, ET.ParseError):
+    except (ValueError, SyntaxError):
         return None
 
 

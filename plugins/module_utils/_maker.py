@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _mdevctl
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevctl, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._jobs import Done, Groups, Job
 from ansible_collections.vfio.migration.plugins.module_utils._keeper import Keeper, is_entry
 from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerError, LedgerFile
@@ -34,11 +34,13 @@ class Maker(Keeper):
 
     def run(self, groups: Groups) -> t.List[Done]:
         """All instances of each workload, or none of them."""
+        self.look_for([wish.uuid for _name, wishes in groups for wish in wishes])
         decided = [self._each(Done(name, [Job(wish) for wish in wishes]), self._decide) for name, wishes in groups]
         if self.check_mode:
             return decided
         self._announce([job for done in decided if done.ok for job in done.jobs])
         made = [self._each(done, self._make) for done in decided]
+        self.look_for([job.uuid for done in made if done.ok for job in done.jobs])
         verified = [self._each(done, self._verify) for done in made]
         try:
             self._confirm([job for done in verified if done.ok for job in done.jobs])
@@ -249,7 +251,7 @@ class Maker(Keeper):
             "wished": wish.uuid,
             "attributes": list(wish.attributes),
             "boot_id": self.boot_id,
-            "time": _inventory.timestamp(),
+            "time": _reader.timestamp(),
         }
 
     def _make(self, job: Job) -> None:
@@ -332,6 +334,7 @@ class Maker(Keeper):
 
     def _failed(self, done: Done, culprit: Job, problem: MdevError) -> Done:
         """Undo what this run did for the workload, and say why."""
+        self.mdevs.look_anew()
         sentences = [problem.sentence]
         for job in done.jobs:
             undone = None if self.check_mode else self._undo(job)

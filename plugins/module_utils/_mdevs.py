@@ -17,20 +17,25 @@ import posixpath
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import (
-    _inventory,
+    _devices,
     _mdevctl,
     _probe,
+    _reader,
     _sysfs,
     _udev,
     _workloads,
 )
 from ansible_collections.vfio.migration.plugins.module_utils._claims import Claims
-from ansible_collections.vfio.migration.plugins.module_utils._guard import Outcome
+from ansible_collections.vfio.migration.plugins.module_utils._guard import HUNG, LATE, Outcome, WorkerError
 from ansible_collections.vfio.migration.plugins.module_utils._model import Holder, Name
 from ansible_collections.vfio.migration.plugins.module_utils._order import Wish
+from ansible_collections.vfio.migration.plugins.module_utils._sysfs import Question
 
+_DEVICES = "bus/mdev/devices"
 _REMOVE_RETRIES = 5
 _REMOVE_PAUSE = 0.1
+
+HANDLERS = {**_sysfs.HANDLERS, **_udev.HANDLERS, **_workloads.HANDLERS, **_mdevctl.HANDLERS}
 
 
 class MdevError(Exception):
@@ -65,7 +70,7 @@ class Mdevs:
     """All that is done to the instances of one host. ``bind_timeout``: seconds that a driver has to make an instance,
     to bind it, or to register its parent."""
 
-    def __init__(self, reader: _inventory.Reader, bind_timeout: float, claims: Claims) -> None:
+    def __init__(self, reader: _reader.Reader, bind_timeout: float, claims: Claims) -> None:
         self.reader = reader
         self.sysfs = reader.sysfs
         self.bind_timeout = bind_timeout
@@ -74,22 +79,59 @@ class Mdevs:
         self._directories: t.Dict[t.Tuple[str, str], str] = {}
         self._free: t.Dict[str, t.List[Found]] = {}
         self._kept: t.Optional[t.Set[str]] = None
+        self._paths: t.Dict[str, str] = {}
+        """Where an instance was; the same UUID is most likely there still."""
+        self._looked: t.Dict[str, t.Optional[Found]] = {}
+        self._bound: t.Set[Found] = set()
+        self._left: t.Dict[str, t.Tuple[str, Outcome]] = {}
+        """By parent: the type that was made there last, and for how many more there was room right after that."""
 
     # -------------------------------------------------------------------------------------------------- looking
 
+    def look_for(self, uuids: t.Sequence[str]) -> None:
+        """Look for many at once. What is seen is good for one ``find`` each, until an instance is made or removed or
+        time is let pass; what cannot be told now is left to that. Whoever is still at work on one (``claims``) has to
+        be waited for before."""
+        self._looked = {uuid: found for uuid, found in self._looked.items() if uuid not in uuids}
+        try:
+            paths = {uuid: self._paths[uuid] for uuid in uuids if uuid in self._paths}
+            listing = self.sysfs.list([("host", _DEVICES)])[0] if len(paths) < len(uuids) else _sysfs.MISSING
+            if listing.state == "done":
+                there = frozenset(listing.value)
+                self._looked.update((uuid, None) for uuid in uuids if uuid not in paths and uuid not in there)
+                new = [uuid for uuid in uuids if uuid not in paths and uuid in there]
+                links = self.sysfs.links([("host", "%s/%s" % (_DEVICES, uuid)) for uuid in new])
+                paths.update((uuid, link.value) for uuid, link in zip(new, links) if link.state == "done")
+            types = _devices.mdev_types(self.reader, [(posixpath.dirname(path), path) for path in paths.values()])
+            found = [self._found(uuid, paths[uuid], type_id) for uuid, type_id in zip(paths, types) if type_id]
+            self._looked.update((one.uuid, one) for one in found)
+        except WorkerError:
+            # The next operation gets a new process.
+            self.reader.guard.close()
+
+    def look_anew(self) -> None:
+        """Do not rely on what was seen before."""
+        self._looked = {}
+
+    def _found(self, uuid: str, path: str, type_id: t.Optional[Name]) -> Found:
+        self._paths[uuid] = path
+        return Found(Name(uuid), path, Name(posixpath.basename(posixpath.dirname(path))), type_id)
+
     def find(self, uuid: str) -> t.Optional[Found]:
         """The instance of this UUID; null when there is none, whoever its parent might be."""
-        link = self.sysfs.links([("host", "bus/mdev/devices/" + uuid)])[0]
+        if uuid in self._looked:
+            return self._looked.pop(uuid)
+        link = self.sysfs.links([("host", "%s/%s" % (_DEVICES, uuid))])[0]
         if link.errno in _sysfs.VANISHED:
             return None
         if link.state != "done":
             raise _unreadable("instance %s" % uuid, link)
         path: str = link.value
         parent = posixpath.dirname(path)
-        type_id = _inventory.mdev_types(self.reader, [(parent, path)])[0]
+        type_id = _devices.mdev_types(self.reader, [(parent, path)])[0]
         if type_id is None and self.sysfs.exists([(parent, path)])[0].errno in _sysfs.VANISHED:
             return None
-        return Found(Name(uuid), path, Name(posixpath.basename(parent)), type_id)
+        return self._found(uuid, path, type_id)
 
     def type_directory(self, parent: str, type_id: str, wait: bool) -> str:
         """Directory of a type below its parent. With ``wait``, a parent that has not registered yet (its driver is
@@ -105,7 +147,7 @@ class Mdevs:
 
         if not there() and wait and parent not in self._waited_for:
             self._waited_for.add(parent)
-            _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
+            self._wait_until(there)
         if found[0].errno in _sysfs.VANISHED:
             raise MdevError(
                 "no_parent",
@@ -125,10 +167,12 @@ class Mdevs:
     def room(self, directory: str) -> t.Optional[int]:
         """How many more instances fit; null when the driver does not say. Raises ``MdevError`` when it hangs."""
         group = posixpath.dirname(posixpath.dirname(directory))
-        outcome = self.sysfs.read([(group, directory + "/available_instances")])[0]
+        known, outcome = self._left.pop(group, ("", LATE))
+        if known != directory or outcome.state != "done":
+            outcome = self.sysfs.read([(group, directory + "/available_instances")])[0]
         if outcome.state in ("hung", "deadline"):
             raise _unreadable(posixpath.basename(group), outcome)
-        return _inventory.number(outcome)
+        return _reader.number(outcome)
 
     def free(self, directory: str) -> t.List[Found]:
         """Instances of a type that nobody holds, as far as that can be known, and nobody had mdevctl define, in the
@@ -153,6 +197,7 @@ class Mdevs:
         listing = self.sysfs.list([(group, directory + "/devices")])[0]
         names = listing.value if listing.state == "done" else []
         kept = self._kept_by_mdevctl() if names else set()
+        self.look_for(names)
         instances = [instance for instance in map(self.find, names) if instance is not None]
         instances = [instance for instance in instances if instance.uuid not in kept]
         held, complete = self.holders(instances)
@@ -168,9 +213,9 @@ class Mdevs:
     ) -> t.Tuple[t.Dict[str, t.List[Holder]], bool]:
         """Who holds which instance (now, or among ``users``), and whether nobody can have been overlooked."""
         items = [(instance.group, instance.path) for instance in instances]
-        groups = self.sysfs.links([(group, path + "/iommu_group") for group, path in items])
-        cdevs = self.sysfs.list([(group, path + "/vfio-dev") for group, path in items])
-        drivers = self.sysfs.links([(group, path + "/driver") for group, path in items])
+        groups, cdevs, drivers = self.sysfs.sweeps(
+            items, ("link", "iommu_group"), ("list", "vfio-dev"), ("link", "driver")
+        )
         keys, complete = [], True
         for instance, group, cdev, driver in zip(instances, groups, cdevs, drivers):
             # Once bound it has a name below /dev/vfio; whoever holds one without cannot be seen.
@@ -189,13 +234,27 @@ class Mdevs:
         """Make an instance that is not there yet. Raises ``MdevError``; whether it exists all the same has to be looked
         at then, except for ``conflict``: that one is somebody else's."""
         group = posixpath.dirname(posixpath.dirname(directory))
+        path = "%s/%s" % (group, wish.uuid)
+        self.look_anew()
         # Some drivers read the last character as a line's end, as echo writes it.
-        data = wish.uuid.encode("ascii") + b"\n"
-        claim = self.claims.of(wish.uuid)
-        outcome = self.sysfs.write_once(group, directory + "/create", data, claim, self.bind_timeout)
-        if outcome.errno_name == "EEXIST":
-            self._await(wish.uuid)
-        found = self.find(wish.uuid)
+        outcome, *signs, room = self.sysfs.write_once(
+            group,
+            directory + "/create",
+            wish.uuid.encode("ascii") + b"\n",
+            self.claims.of(wish.uuid),
+            self.bind_timeout,
+            [*_signs(path, wish), ("read", group, directory + "/available_instances")],
+        )
+        found: t.Optional[Found] = None
+        if outcome.state == "done" and all(sign.state == "done" for sign in signs):
+            found = self._found(wish.uuid, path, Name(posixpath.basename(signs[0].value)))
+            self._bound.add(found)
+            self._left[group] = (directory, room)
+        else:
+            self._left.pop(group, None)
+            if outcome.errno_name == "EEXIST":
+                self._await(wish.uuid)
+            found = self.find(wish.uuid)
         if outcome.errno_name == "EEXIST" and found is not None:
             raise MdevError("conflict", "%s: somebody else made %s at the same moment; run again" % (wish, found))
         if found is None:
@@ -232,27 +291,33 @@ class Mdevs:
 
     def _await(self, uuid: str) -> None:
         """Give the driver time to show an instance that it is at work on."""
-        link = ("host", "bus/mdev/devices/" + uuid)
+        link = ("host", "%s/%s" % (_DEVICES, uuid))
 
         def there() -> bool:
             return self.sysfs.links([link])[0].state == "done"
 
-        _udev.wait_until(there, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
+        self._wait_until(there)
+
+    def _wait_until(self, done: t.Callable[[], bool]) -> bool:
+        """For as long as a driver may take. It, or mdevctl, may show any instance meanwhile."""
+        self.look_anew()
+        return _udev.wait_until(done, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard)
 
     def await_bound(self, found: Found, wish: Wish) -> None:
         """Until its driver has it and its attributes are there. Raises ``MdevError``."""
-        wanted = [attribute["name"] for attribute in wish.attributes]
-        wanted += ["driver"] if found.type is not None else ["driver", "mdev_type"]
-        nodes = [(found.group, "%s/%s" % (found.path, name)) for name in wanted]
+        if found in self._bound:
+            self._bound.remove(found)
+            return
+        nodes = _signs(found.path, wish)
 
         def bound() -> bool:
-            return all(outcome.state == "done" for outcome in self.sysfs.exists(nodes))
+            return all(outcome.state == "done" for outcome in self.sysfs.ask(nodes))
 
-        if _udev.wait_until(bound, self.bind_timeout, self.reader.options.sysfs_root, self.reader.guard):
+        if self._wait_until(bound):
             return
         missing = [
             posixpath.basename(node)
-            for (_group, node), outcome in zip(nodes, self.sysfs.exists(nodes))
+            for (_kind, _group, node), outcome in zip(nodes, self.sysfs.ask(nodes))
             if outcome.state != "done"
         ]
         if self.find(found.uuid) is None:
@@ -270,7 +335,7 @@ class Mdevs:
         claim = self.claims.of(found.uuid)
         for attribute in wish.attributes:
             data = attribute["value"].encode("utf-8")
-            outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data, claim)
+            outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data, claim)[0]
             if outcome.state == "done" and outcome.value == len(data):
                 continue
             raise MdevError(
@@ -306,9 +371,8 @@ class Mdevs:
         by = held.get(found.uuid, [])
         if by:
             raise MdevError("in_use", "%s is held by %s" % (found, _held_by(by)), by)
-        silent = self.sysfs.links([(found.group, found.path + "/driver")])[0]
-        if silent.state in ("hung", "deadline"):
-            raise _unreadable(str(found), silent)
+        if found.group in self.reader.guard.hung_groups or not self.reader.guard.time_left:
+            raise _unreadable(str(found), HUNG if self.reader.guard.time_left else LATE)
         if not complete:
             raise MdevError("holders", "%s may be in use: %s" % (found, _overlooked(users)))
 
@@ -320,10 +384,13 @@ class Mdevs:
             if attempt:
                 self.reader.guard.pause(_REMOVE_PAUSE)
             self.check_free(found)
-            outcome = self.sysfs.write_once(
-                found.group, found.path + "/remove", b"1\n", self.claims.of(found.uuid), self.bind_timeout
+            self.look_anew()
+            self._left.pop(found.group, None)
+            link: Question = ("link", "host", "%s/%s" % (_DEVICES, found.uuid))
+            outcome, left = self.sysfs.write_once(
+                found.group, found.path + "/remove", b"1\n", self.claims.of(found.uuid), self.bind_timeout, [link]
             )
-            if self.find(found.uuid) is None:
+            if left.errno in _sysfs.VANISHED or self.find(found.uuid) is None:
                 return
             # EAGAIN: still being created, or being removed.
             if outcome.errno not in _sysfs.TRANSIENT:
@@ -333,6 +400,14 @@ class Mdevs:
         reason = "busy" if outcome.errno in _sysfs.TRANSIENT else "not_removed"
         answer = outcome.errno_name or "the driver took it, and it is still there"
         raise MdevError(reason, "%s was not removed: %s; look at the kernel log and run again" % (found, answer))
+
+
+def _signs(path: str, wish: Wish) -> t.List[Question]:
+    """What is there once the driver is done with an instance; its type comes first."""
+    group = posixpath.dirname(path)
+    signs: t.List[Question] = [("link", group, path + "/mdev_type"), ("link", group, path + "/driver")]
+    signs += [("stat", group, "%s/%s" % (path, attribute["name"])) for attribute in wish.attributes]
+    return signs
 
 
 def _held_by(holders: t.Sequence[Holder]) -> str:
@@ -365,6 +440,6 @@ def _unreadable(what: str, outcome: Outcome, limit: str = "read_timeout") -> Mde
         waited = limit if outcome.state == "hung" else "deadline"
         sentence = "the driver did not answer within %s; it, and all else of its parent, was left alone" % waited
         return MdevError(outcome.state, "%s: %s; look at the kernel log of the host" % (what, sentence))
-    reason = _inventory.reason(outcome) if outcome.state != "done" else "errno"
-    detail = _inventory.DETAILS.get(reason, "").rstrip(".")
+    reason = _reader.reason(outcome) if outcome.state != "done" else "errno"
+    detail = _reader.DETAILS.get(reason, "").rstrip(".")
     return MdevError(reason, "%s: %s: %s" % (what, outcome.errno_name or outcome.state, detail))

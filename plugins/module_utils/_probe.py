@@ -18,15 +18,6 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _sysfs
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Outcome
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import (
-    HANDLERS,
-    Identity,
-    Options,
-    Reader,
-    boot_id,
-    device_attribute,
-    timestamp,
-)
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SCHEMA_VERSION,
     Answer,
@@ -36,6 +27,14 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Verdict,
     VerdictSet,
     name_error,
+)
+from ansible_collections.vfio.migration.plugins.module_utils._reader import (
+    Identity,
+    Options,
+    Reader,
+    boot_id,
+    device_attribute,
+    timestamp,
 )
 
 Key = t.Tuple[str, t.Optional[str], t.Optional[str], t.Optional[str]]
@@ -92,7 +91,7 @@ def node_key(request: Request) -> Key:
 def verdicts(options: Options, requests: t.Sequence[Request], max_writes: int, check_mode: bool) -> VerdictSet:
     """Ask, and return one verdict a distinct request, in the order of the requests. Nothing is written in check mode.
     Returns within the deadline of ``options``."""
-    with Guard(HANDLERS, options.read_timeout, options.deadline) as guard:
+    with Guard(_sysfs.HANDLERS, options.read_timeout, options.deadline) as guard:
         reader = Reader(options, guard)
         nodes = _find_nodes(reader, requests)
         results: t.List[t.Optional[Result]] = [

@@ -76,6 +76,10 @@ def _stat(path: str) -> bool:
 
 HANDLERS: t.Dict[str, Handler] = {"read": _read, "write": _write, "list": _list, "link": _link, "stat": _stat}
 
+Kind = t.Literal["read", "list", "link", "stat"]
+Question = t.Tuple[Kind, str, str]
+"""How to look, the group, and the path."""
+
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -89,42 +93,60 @@ class Sysfs:
         self._root = root.rstrip("/")
         self.guard = guard
 
-    def _run(self, handler: str, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
-        return self.guard.run([Op(group, handler, (self._root + "/" + path,)) for group, path in items])
+    def ask(self, questions: t.Sequence[Question]) -> t.List[Outcome]:
+        """Any of what follows, together, in their order."""
+        ops = [Op(group, kind, (self._root + "/" + path,)) for kind, group, path in questions]
+        return _answers(questions, self._retry(ops, [op.handler == "read" for op in ops]))
+
+    def sweeps(self, items: t.Sequence[t.Tuple[str, str]], *nodes: t.Tuple[Kind, str]) -> t.Iterator[t.List[Outcome]]:
+        """The same nodes, (kind, name), of many directories: the first of all of them, then the second of all."""
+        found = self.ask([(kind, group, path + "/" + name) for kind, name in nodes for group, path in items])
+        return (found[number * len(items) : (number + 1) * len(items)] for number in range(len(nodes)))
 
     def list(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
         """Sorted names of the entries of directories."""
-        return self._run("list", items)
+        return self.ask([("list", group, path) for group, path in items])
 
     def exists(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
         """Done when it is there, else the errno."""
-        return self._run("stat", items)
+        return self.ask([("stat", group, path) for group, path in items])
 
     def links(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
         """Where symlinks point, as a path below the root. sysfs links name the real directory, so nothing is
         resolved twice and a loop cannot catch us; a link out of the root counts as ENOENT."""
-        outcomes = self._run("link", items)
-        return [_below_root(path, outcome) for (_group, path), outcome in zip(items, outcomes)]
+        return self.ask([("link", group, path) for group, path in items])
 
     def read(self, items: t.Sequence[t.Tuple[str, str]]) -> t.List[Outcome]:
         """Bytes of attributes, each read once, transient errors retried."""
-        return self._retry("read", [(group, (self._root + "/" + path,)) for group, path in items])
+        return self.ask([("read", group, path) for group, path in items])
 
     def write(self, items: t.Sequence[t.Tuple[str, str, bytes]]) -> t.List[Outcome]:
         """Write each value with a single write(2); the count that the kernel returned."""
-        return self._retry("write", [(group, (self._root + "/" + path, data)) for group, path, data in items])
+        ops = [Op(group, "write", (self._root + "/" + path, data)) for group, path, data in items]
+        return self._retry(ops, [True] * len(ops))
 
-    def write_once(self, group: str, path: str, data: bytes, claim: Claim, patience: float = 0.0) -> Outcome:
+    def write_once(
+        self,
+        group: str,
+        path: str,
+        data: bytes,
+        claim: Claim,
+        patience: float = 0.0,
+        then: t.Sequence[Question] = (),
+    ) -> t.List[Outcome]:
         """One write(2), whatever the answer: creating and removing must be looked into before they are tried again.
-        ``patience``: seconds it may take where that is more than for a read."""
-        op = Op(group, "write", (self._root + "/" + path, data), patience)
-        return self.guard.run([claim.wrap(op)])[0]
+        What came of it, and what was asked right after it. ``claim``: of the instance, for as long as the write takes.
+        ``patience``: seconds that it may take where that is more than for a read."""
+        ops = [claim.wrap(Op(group, "write", (self._root + "/" + path, data), patience))]
+        ops += [Op(group, kind, (self._root + "/" + path,)) for kind, group, path in then]
+        written, *answers = self.guard.run(ops)
+        return [written, *_answers(then, answers)]
 
-    def _retry(self, handler: str, items: t.Sequence[t.Tuple[str, t.Tuple[t.Any, ...]]]) -> t.List[Outcome]:
-        ops = [Op(group, handler, args) for group, args in items]
+    def _retry(self, ops: t.Sequence[Op], may: t.Sequence[bool]) -> t.List[Outcome]:
+        """``may``: which of them are tried again where the answer says nothing yet."""
         outcomes = self.guard.run(ops)
         for _attempt in range(_RETRIES):
-            again = [index for index, outcome in enumerate(outcomes) if outcome.errno in TRANSIENT]
+            again = [index for index, outcome in enumerate(outcomes) if outcome.errno in TRANSIENT and may[index]]
             if not again or not self.guard.time_left:
                 break
             self.guard.pause(_RETRY_PAUSE)
@@ -133,6 +155,13 @@ class Sysfs:
                 if outcome.state != "deadline":
                     outcomes[index] = outcome
         return outcomes
+
+
+def _answers(questions: t.Sequence[Question], outcomes: t.Sequence[Outcome]) -> t.List[Outcome]:
+    return [
+        _below_root(path, outcome) if kind == "link" else outcome
+        for (kind, _group, path), outcome in zip(questions, outcomes)
+    ]
 
 
 def _below_root(path: str, outcome: Outcome) -> Outcome:

@@ -27,6 +27,7 @@ class Taker(Keeper):
         """Take back all instances of one workload; none, if one of them has to stay."""
         jobs = [Job(wish) for wish in wishes]
         job, done = jobs[0], 0
+        self.look_for([job.uuid for job in jobs])
         try:
             for job in jobs:
                 with self.told():

@@ -216,8 +216,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.vfio.migration.plugins.module_utils import _host
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import HostError, snapshot
+from ansible_collections.vfio.migration.plugins.module_utils._inventory import snapshot
 from ansible_collections.vfio.migration.plugins.module_utils._libvirt import DEFAULT_URI
+from ansible_collections.vfio.migration.plugins.module_utils._reader import HostError
 
 
 def main() -> None:

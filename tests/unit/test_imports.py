@@ -57,7 +57,7 @@ MAY_OPEN: dict[str, set[str] | None] = {
     "_workloads": None,
     "_guard": {"_serve"},
     "_host": {"options"},  # is the given root a directory at all?
-    "_inventory": {"boot_id"},
+    "_reader": {"boot_id"},
     "_domain_xml": {"_read"},
     "_libvirt": {"_domain_files", "_domain"},
     "_ledger": {"__enter__", "read", "_save", "_sync_folder"},

@@ -9,10 +9,12 @@ a node that is gone still comes here and gets its ENOENT or ENODEV, but a path i
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
 import stat
+import threading
 import typing as t
 
 import mfusepy
@@ -23,6 +25,17 @@ ENTRY_TIMEOUT = 3600
 ACCESS = os.O_ACCMODE
 MAX_THREADS = 4096
 """Every hung access keeps one thread of the daemon."""
+
+
+_known = threading.local()
+
+
+def _keep_thread() -> None:
+    """Let Python remember this thread of libfuse. Otherwise it sets a new one up for each call and tears it down again,
+    which takes longer than most answers; the threads live as long as the process."""
+    if not hasattr(_known, "kept"):
+        _known.kept = True
+        ctypes.pythonapi.PyGILState_Ensure()
 
 
 class Handle:
@@ -54,6 +67,7 @@ class FleetOperations(mfusepy.Operations):
         self.ready()
 
     def _find(self, path: str) -> tuple[Tree, Node]:
+        _keep_thread()
         parts = path.split("/")
         tree = self.trees.get(parts[1])
         if tree is None:

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._model import Snapshot
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._capacity import Model, Room, derive
@@ -94,7 +94,7 @@ GENERATED = {"version": 1, "generate": {"hosts": 4, "parents": 2, "types": 4, "v
 
 def gather(fleet: Fleet, name: str) -> Snapshot:
     roots = fleet.host(name)
-    options = _inventory.Options(
+    options = _reader.Options(
         sysfs_root=str(roots.sysfs_root),
         proc_root=str(roots.proc_root),
         read_timeout=1.0,

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _model, _probe
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _model, _probe, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute, Request, Snapshot, Verdict
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import check
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
@@ -64,9 +64,9 @@ def fresh() -> t.Iterator[Fleet]:
         yield fleet
 
 
-def _options(fleet: Fleet, **changes: t.Any) -> _inventory.Options:
+def _options(fleet: Fleet, **changes: t.Any) -> _reader.Options:
     host = fleet.host("hv1")
-    options = _inventory.Options(
+    options = _reader.Options(
         sysfs_root=str(host.sysfs_root),
         proc_root=str(host.proc_root),
         read_timeout=1.0,

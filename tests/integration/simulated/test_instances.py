@@ -15,10 +15,10 @@ import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import (
     _instances,
-    _inventory,
     _maker,
     _mdevs,
     _order,
+    _reader,
     _workloads,
 )
 from ansible_collections.vfio.migration.plugins.module_utils._guard import WorkerError
@@ -129,7 +129,7 @@ class Host:
         assert errors == []
         roots = self.fleet.host("h1")
         location = "bus/{bus}/devices/{address}/migration_version"
-        options = _inventory.Options(
+        options = _reader.Options(
             sysfs_root=str(roots.sysfs_root),
             proc_root=str(roots.proc_root),
             read_timeout=self.read_timeout,
@@ -675,7 +675,7 @@ def test_what_never_came_is_forgotten(host: Host, monkeypatch: pytest.MonkeyPatc
 def test_boot_that_has_no_name_stops_everything(host: Host, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     host.run(wish())
     before = (host.ledger / "ledger.json").read_bytes()
-    monkeypatch.setattr(_inventory, "boot_id", lambda _root: None)
+    monkeypatch.setattr(_reader, "boot_id", lambda _root: None)
     with pytest.raises(LedgerError, match="boot id of the host cannot be read"):
         host.run(wish(), state=state)
     assert (host.there(), (host.ledger / "ledger.json").read_bytes()) == ({uuid(1)}, before)
@@ -683,7 +683,7 @@ def test_boot_that_has_no_name_stops_everything(host: Host, monkeypatch: pytest.
 
 @pytest.mark.fault("C13")
 def test_nothing_is_made_in_a_boot_that_has_no_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_inventory, "boot_id", lambda _root: None)
+    monkeypatch.setattr(_reader, "boot_id", lambda _root: None)
     assert host.absent().workloads == []
     with pytest.raises(LedgerError, match="nothing was made"):
         host.run(wish())

@@ -29,11 +29,11 @@ ACCEPTED = "10de-20b5-A1-4.2"
 
 WAITER = """
 import sys, time
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _udev
+from ansible_collections.vfio.migration.plugins.module_utils import _mdevs, _udev
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
 from ansible_collections.vfio.migration.plugins.module_utils._sysfs import Sysfs
 begin, looks = time.monotonic(), []
-with Guard(_inventory.HANDLERS, 2.0, 20.0) as guard:
+with Guard(_mdevs.HANDLERS, 2.0, 20.0) as guard:
     sysfs = Sysfs("/sys", guard)
     _udev._EVENT_SLICE = 5.0
     def look():

@@ -53,9 +53,9 @@ SCENARIO: dict[str, t.Any] = {
 UNPRIVILEGED = """
 import json, os
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe, _reader
 location = "bus/{bus}/devices/{address}/migration_version"
-options = _inventory.Options("/sys", "/proc", 2.0, 20.0, location, "h", "k", 4096)
+options = _reader.Options("/sys", "/proc", 2.0, 20.0, location, "h", "k", 4096)
 request = {"scope": "type", "parent": "0000:3b:00.0", "type": "nvidia-35", "device": None, "string": "s",
            "vendor": "pci:10de", "source_type": "nvidia-35"}
 print(json.dumps([_inventory.snapshot(options), _probe.verdicts(options, [request], 10, False)]))

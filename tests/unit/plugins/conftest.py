@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils._inventory import Options
+from ansible_collections.vfio.migration.plugins.module_utils._reader import Options
 
 UUID = "11111111-2222-3333-4444-555555555555"
 PARENT = "0000:00:02.0"

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.vfio.migration.plugins.module_utils import _guard as guard_module
 from ansible_collections.vfio.migration.plugins.module_utils._guard import HUNG, LATE, Guard, Op, Outcome, WorkerError
 
 
@@ -41,6 +42,7 @@ HANDLERS: t.Dict[str, t.Callable[..., t.Any]] = {
     "pid": os.getpid,
     "session": lambda: os.getsid(0),
     "die": lambda: os._exit(1),
+    "sleep": time.sleep,
 }
 
 
@@ -53,6 +55,37 @@ def test_outcomes_come_in_the_order_of_the_operations() -> None:
     with _guard() as guard:
         outcomes = guard.run([Op("g", "echo", (value,)) for value in values])
     assert outcomes == [Outcome("done", value) for value in values]
+
+
+def test_what_fills_the_pipe_is_taken_out_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ["x" * length for length in (0, 1, 15, 16, 17, 100000)] * 3
+    monkeypatch.setattr(guard_module, "_PIPE", 16)  # as on machines whose pipes hold more than is read at once
+    with _guard(timeout=2.0) as guard:
+        assert [outcome.value for outcome in guard.run([Op("g", "echo", (value,)) for value in values])] == values
+
+
+def test_many_results_wake_the_caller_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: t.List[int] = []
+    take = guard_module._Child._take
+
+    def counted(child: t.Any) -> bool:
+        looks.append(1)
+        return take(child)
+
+    monkeypatch.setattr(guard_module._Child, "_take", counted)
+    with _guard() as guard:
+        assert len(guard.run([Op("g", "echo", (number,)) for number in range(500)])) == 500
+    assert len(looks) == 1
+
+
+@pytest.mark.fault("R8")
+def test_each_operation_has_its_own_time() -> None:
+    """Nobody is woken for a result in the middle, and all the same the operation after it is timed from there."""
+    begin = time.monotonic()
+    with _guard(timeout=0.5) as guard:
+        outcomes = guard.run([Op("slow", "sleep", (0.3,))] * 3 + [Op("bad", "hang", ()), Op("slow", "echo", (1,))])
+    assert outcomes == [Outcome("done")] * 3 + [HUNG, Outcome("done", 1)]
+    assert 3 * 0.3 + 0.5 <= time.monotonic() - begin < 3 * 0.3 + 2 * 0.5
 
 
 def test_errno_is_an_answer() -> None:

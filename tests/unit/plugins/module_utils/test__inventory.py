@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory
+from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Op
 from ansible_collections.vfio.migration.plugins.module_utils._inventory import snapshot
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Snapshot
@@ -210,7 +210,7 @@ def test_device_that_vanished_is_dropped_with_a_note(host: t.Any) -> None:
 @pytest.mark.fault("R7")
 def test_type_that_vanished_is_dropped_with_a_note(host: t.Any) -> None:
     with Guard(_inventory.HANDLERS, 5.0, 20.0) as guard:
-        reader = _inventory.Reader(host.options(), guard)
+        reader = _reader.Reader(host.options(), guard)
         directory = PARENT_PATH + "/mdev_supported_types/"
         present, gone = (
             reader.versions([(PARENT_PATH, directory + name, directory + name + "/migration_version")])[0]
@@ -260,7 +260,7 @@ def test_location_3_follows_its_pattern(tree: t.Any) -> None:
 @pytest.mark.parametrize("pattern", ["/etc/passwd", "bus/../../x", "bus/{bus}/{0}", "bus/{bus", "a\0b"])
 def test_pattern_of_location_3_stays_below_the_root(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"below sysfs_root|in braces"):
-        _inventory.device_attribute(pattern, "pci", "0000:00:00.0")
+        _reader.device_attribute(pattern, "pci", "0000:00:00.0")
 
 
 @pytest.mark.fault("R14")
@@ -339,7 +339,7 @@ def test_host_whose_classes_may_not_be_read_is_no_empty_host(
     host: t.Any, monkeypatch: pytest.MonkeyPatch, handler: str, ending: str
 ) -> None:
     _deny(monkeypatch, handler, ending)
-    with pytest.raises(_inventory.HostError, match=r"mdev_bus.*become"):
+    with pytest.raises(_reader.HostError, match=r"mdev_bus.*become"):
         snapshot(host.options())
 
 

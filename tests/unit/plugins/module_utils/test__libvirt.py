@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vfio.migration.plugins.module_utils import _libvirt
+from ansible_collections.vfio.migration.plugins.module_utils import _libvirt, _reader
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
 from ansible_collections.vfio.migration.plugins.module_utils._libvirt import Asked, Domain
 
@@ -104,8 +104,8 @@ def test_too_many_domains_are_not_all_known(tmp_path: t.Any, monkeypatch: pytest
 
 
 def test_in_a_container_libvirt_is_looked_for_where_the_hosts_first_process_sees_it() -> None:
-    assert _libvirt.file_roots("/proc/") == ("/etc/libvirt/qemu", "/run/libvirt/qemu")
-    assert _libvirt.file_roots("/host/proc") == (
+    assert _reader.domain_folders("/proc/") == ("/etc/libvirt/qemu", "/run/libvirt/qemu")
+    assert _reader.domain_folders("/host/proc") == (
         "/host/proc/1/root/etc/libvirt/qemu",
         "/host/proc/1/root/run/libvirt/qemu",
     )

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.plugins.module_utils import _inventory, _probe
+from ansible_collections.vfio.migration.plugins.module_utils import _probe, _sysfs
 from ansible_collections.vfio.migration.plugins.module_utils._model import VerdictSet
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -67,7 +67,7 @@ def log(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> Log:
             raise OSError(-answer, os.strerror(-answer))
         return answer
 
-    monkeypatch.setitem(_inventory.HANDLERS, "write", write)
+    monkeypatch.setitem(_sysfs.HANDLERS, "write", write)
     return found
 
 
@@ -122,14 +122,14 @@ def test_answers_of_a_driver(
 @pytest.mark.fault("P1")
 @pytest.mark.usefixtures("log")
 def test_no_from_a_node_that_cannot_be_read_afterwards_is_unknown(host: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = _inventory.HANDLERS["read"]
+    read = _sysfs.HANDLERS["read"]
 
     def broken(path: str) -> t.Any:
         if path.endswith("migration_version"):
             raise OSError(errno.ENODEV, "")
         return read(path)
 
-    monkeypatch.setitem(_inventory.HANDLERS, "read", broken)
+    monkeypatch.setitem(_sysfs.HANDLERS, "read", broken)
     assert _answers(_ask(host, dict(AT_TYPE, string="einval"))) == [("unknown", "unreadable", "EINVAL")]
 
 
@@ -198,7 +198,7 @@ def test_hung_write_ends_the_questions_to_its_parent(
             sleep(60)
         return len(data)
 
-    monkeypatch.setitem(_inventory.HANDLERS, "write", write)
+    monkeypatch.setitem(_sysfs.HANDLERS, "write", write)
     found = _ask(host, dict(AT_TYPE, string="deaf"), AT_TYPE, AT_DEVICE, read_timeout=0.3)
     assert [reason for _verdict, reason, _errno in _answers(found)] == ["hung"] * 3
     assert log.entries() == [(TYPE + "=deaf").encode()], "the instances of a hung parent are left alone, too"
@@ -207,14 +207,14 @@ def test_hung_write_ends_the_questions_to_its_parent(
 
 @pytest.mark.fault("P13")
 def test_vendor_that_was_not_read_is_not_another_vendor(host: t.Any, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = _inventory.HANDLERS["read"]
+    read = _sysfs.HANDLERS["read"]
 
     def late(path: str) -> t.Any:
         if path.endswith("/vendor"):
             raise OSError(errno.EBUSY, "")
         return read(path)
 
-    monkeypatch.setitem(_inventory.HANDLERS, "read", late)
+    monkeypatch.setitem(_sysfs.HANDLERS, "read", late)
     assert _answers(_ask(host, AT_TYPE)) == [("unknown", "vendor_unknown", None)]
     assert log.entries() == []
 

@@ -15,12 +15,12 @@ import yaml
 
 from ansible_collections.vfio.migration.plugins.module_utils import (
     _instances,
-    _inventory,
     _jobs,
     _keeper,
     _maker,
     _mdevs,
     _probe,
+    _reader,
     _taker,
 )
 from ansible_collections.vfio.migration.plugins.modules import mdev
@@ -94,7 +94,7 @@ CHOOSERS = [
         r'Result\("unknown", "(\w+)"',
         {"vendor_unknown"},
     ),
-    ("reason", (_inventory.reason,), r'"(\w+)"', set()),
+    ("reason", (_reader.reason,), r'"(\w+)"', set()),
     ("reason", (_mdevs.Mdevs.remove,), r'reason = "(\w+)"', set()),
 ]
 
