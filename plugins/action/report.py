@@ -119,7 +119,7 @@ def _pages(report: _report.Report, args: dict[str, t.Any], *, dry: bool) -> bool
     fingerprint = _report.fingerprint(report)
     changed = False
     if args["html"]:
-        page = _html.render(_view.build(report), fingerprint, _assets())
+        page = _html.render(_view.build(report), fingerprint, assets())
         changed |= _write_page(pathlib.Path(args["html"]), page, fingerprint, dry=dry)
     if args["markdown"]:
         page = _markdown.render(report, fingerprint)
@@ -127,7 +127,8 @@ def _pages(report: _report.Report, args: dict[str, t.Any], *, dry: bool) -> bool
     return changed
 
 
-def _assets() -> _html.Assets:
+def assets() -> _html.Assets:
+    """Read the files that the page is made of."""
     texts = [(PAGE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")]
     library = gzip.decompress((PAGE / "vendor" / "echarts.min.js.gz").read_bytes()).decode()
     return _html.Assets(template=texts[0], style=texts[1], library=library, script=texts[2])

@@ -93,11 +93,11 @@ def _glance(report: _report.Report) -> list[str]:
 
 def _hosts(report: _report.Report) -> list[str]:
     order = {state: number for number, state in enumerate(reversed(_overview.DRAIN_STATES))}
-    facts = {host["host"]: host for host in report["pairings"]["hosts"]}
+    both = zip(report["drains"], report["pairings"]["hosts"], strict=True)
     rows = []
-    for one in sorted(report["drains"], key=lambda one: order[one["state"]]):
+    for one, host in sorted(both, key=lambda pair: order[pair[0]["state"]]):
         why = [f"{each['count']}: {text(_reasons.sentence(each['reason'], each['errno']))}" for each in one["why"]]
-        why += [text(error) for error in facts[one["host"]]["errors"][:1]]
+        why += [text(error) for error in host["errors"][:1]]
         planned = {None: "", True: "empties it", False: "does not empty it"}[one["emptied"]]
         rows.append([text(one["host"]), _STATES[one["state"]], str(one["leaving"]), planned, "; ".join(why[:3])])
     heads = ("Host", "Can be emptied now", "To move", "Plan", "What stands in the way")

@@ -255,10 +255,10 @@ def _block(
     targets = [target for target in pairings["targets"] if target["id"] in asked and not taken(target)]
     columns = sorted(targets, key=lambda one: (one["scope"] == "device", *size(one)))[:COLUMNS]
     shown.update(of_rows, (column["id"] for column in columns))
-    cells = cells(pairings["pairings"], rows, columns)
+    found = cells(pairings["pairings"], rows, columns)
     lines = [" " * 10 + "".join(f"{plain(column['id'], 6):>7}" for column in columns)]
     for row in rows:
-        answers = "".join(f"{cells.get((row['id'], column['id']), '-'):>7}" for column in columns)
+        answers = "".join(f"{found.get((row['id'], column['id']), '-'):>7}" for column in columns)
         lines.append(f"    {plain(row['id'], 6):<6}{answers}")
     lines += [f"    {plain(row['id'], 6)}: {_source(row)}" for row in rows]
     lines += [f"    {plain(column['id'], 6)}: {_target(column)}" for column in columns]
@@ -268,16 +268,17 @@ def _block(
 def cells(
     pairings: list[_model.Pairing], rows: list[_model.SourceClass], columns: list[_model.TargetClass]
 ) -> dict[tuple[str, str], str]:
+    """(source, target) -> the word of the matrix, with a star where there is a warning."""
     homes = {row["id"]: {member["host"] for member in row["members"]} for row in rows}
     rooms = {column["id"]: column["members"] for column in columns}
-    cells = {}
+    found = {}
     for pairing in pairings:
         source, target = pairing["source"], pairing["target"]
         if source in homes and target in rooms and pairing["reason"] != "in_use":
             # For a class that lives on one host, that host is not elsewhere.
             home = homes[source] if len(homes[source]) == 1 else set()
-            cells[source, target] = _cell(pairing, [one for one in rooms[target] if one["host"] not in home])
-    return cells
+            found[source, target] = _cell(pairing, [one for one in rooms[target] if one["host"] not in home])
+    return found
 
 
 def _cell(pairing: _model.Pairing, elsewhere: list[_model.TargetMember]) -> str:

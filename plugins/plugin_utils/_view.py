@@ -88,7 +88,7 @@ def build(report: _report.Report) -> View:
             "devices": report["summary"]["devices"],
         },
         advice=words.all(_report.advice(report)),
-        hosts=[_host(*pair, words) for pair in zip(pairings["hosts"], report["drains"], strict=True)],
+        hosts=_hosts(report, words),
         items=_items(report, words),
         sources=[_source(one, report, words) for one in pairings["sources"]],
         targets=[_target(one, words) for one in targets],
@@ -99,6 +99,13 @@ def build(report: _report.Report) -> View:
         findings=_findings(pairings["findings"], words),
         words=words.texts,
     )
+
+
+def _hosts(report: _report.Report, words: Words) -> list[Row]:
+    """The worst first."""
+    both = zip(report["pairings"]["hosts"], report["drains"], strict=True)
+    ranked = sorted(both, key=lambda pair: -_overview.DRAIN_STATES.index(pair[1]["state"]))
+    return [_host(host, drain, words) for host, drain in ranked]
 
 
 def _host(host: _model.HostState, drain: _overview.Drain, words: Words) -> Row:

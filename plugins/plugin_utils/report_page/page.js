@@ -13,7 +13,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const word = number => data.words[number];
 const words = numbers => numbers.map(word);
 
-const PAGE = 100;
+const PAGE = 25;
+const MEMBERS = 100;
+const LONG = 160;
 const MAX_ROWS = 60;
 const MAX_COLUMNS = 120;
 
@@ -48,10 +50,14 @@ function el(tag, attributes, ...children) {
 
 const section = name => document.getElementById(name);
 const swatch = kind => el("span", {class: `swatch ${kind}`, "aria-hidden": "true"});
-const some = (list, most) => list.slice(0, most).join(", ") + (list.length > most ? ` and ${list.length - most} more` : "");
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const unique = list => [...new Set(list)];
+const short = text => text.length > 60 ? `${text.slice(0, 60)}...` : text;
+const some = (list, most) => list.slice(0, most).map(short).join(", ") + (list.length > most ? ` and ${list.length - most} more` : "");
 const color = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** A long text gets a box of its own to scroll in. */
+const clipped = text => text.length > LONG ? el("span", {class: "clip", tabindex: "0"}, text) : text;
 
 function legend(entries) {
   return el("ul", {class: "legend"}, ...entries.map(([kind, text]) => el("li", {}, swatch(kind), text)));
@@ -107,7 +113,7 @@ function table(parent, name, columns, rows, facet) {
   const one = {facet: "", sorted: null, shown: PAGE};
   const body = el("tbody");
   const count = el("span", {role: "status"});
-  const more = el("button", {type: "button", class: "more", onclick: () => { one.shown += 5 * PAGE; one.update(); }});
+  const more = el("button", {type: "button", class: "more", onclick: () => { one.shown += 20 * PAGE; one.update(); }});
   const heads = columns.map((column, number) => el(
     "th", {scope: "col", class: column.kind}, el("button", {type: "button", onclick: () => sort(number)}, column.title)));
   const bar = el("div", {class: "bar"}, facet ? chooser(facet, entries, value => { one.facet = value; one.update(); }) : null, count);
@@ -133,7 +139,7 @@ function table(parent, name, columns, rows, facet) {
       return matches(entry.text) && (!one.facet || facet.value(entry.row) === one.facet);
     });
     body.replaceChildren(...found.slice(0, one.shown).map(({row}) => el("tr", {}, ...columns.map(column => {
-      const shown = column.cell ? column.cell(row) : String(column.value(row) ?? "");
+      const shown = column.cell ? column.cell(row) : clipped(String(column.value(row) ?? ""));
       return el("td", {class: column.kind}, shown);
     }))));
     count.textContent = found.length === entries.length ? plural(found.length, "row") : `${found.length} of ${plural(entries.length, "row")}`;
@@ -323,11 +329,11 @@ const pairAt = new Map(data.pairs.map(pair => [`${pair[0]},${pair[1]}`, pair]));
 const sourceName = number => {
   const [id, , , , , , members] = data.sources[number];
   const devices = members.filter(member => word(member[2])).length;
-  return `${word(id)}: ${devices ? devices + " on " : "on "}${some(unique(members.map(member => word(member[0]))), 2)}`;
+  return `${short(word(id))}: ${devices ? devices + " on " : "on "}${some(unique(members.map(member => word(member[0]))), 2)}`;
 };
 const targetName = number => {
   const [id, scope, , , , , members] = data.targets[number];
-  return `${word(id)}: ${word(scope)}, ${some(unique(members.map(member => word(member[0]))), 1)}`;
+  return `${short(word(id))}: ${word(scope)}, ${some(unique(members.map(member => word(member[0]))), 1)}`;
 };
 const texts = new Map();
 function classText(kind, number) {
@@ -361,7 +367,7 @@ class Block {
     this.columns = columns;
     this.count = el("span");
     this.inside = el("div", {class: "inside"});
-    this.details = el("details", {open}, el("summary", {}, word(title), this.count), this.inside);
+    this.details = el("details", {open}, el("summary", {}, short(word(title)), this.count), this.inside);
     this.title = word(title);
     this.details.addEventListener("toggle", () => this.draw());
     parent.append(this.details);
@@ -438,7 +444,7 @@ function evidence(detail, pair, from) {
   const close = () => { detail.hidden = true; from.focus(); };
   detail.onkeydown = event => event.key === "Escape" && close();
   detail.replaceChildren(
-    el("h3", {}, `${sourceName(source)} to ${targetName(target)}: ${ANSWERS[answer][1]}`),
+    el("h3", {class: "clip"}, `${sourceName(source)} to ${targetName(target)}: ${ANSWERS[answer][1]}`),
     el("dl", {}, ...facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
     el("div", {class: "sides"}, sourceSide(data.sources[source]), targetSide(data.targets[target])),
     el("button", {type: "button", class: "close", onclick: close}, "Close (Esc)"),
@@ -448,9 +454,9 @@ function evidence(detail, pair, from) {
 }
 
 function members(rows, heads, cells) {
-  const body = el("tbody", {}, ...rows.slice(0, PAGE).map(row => el("tr", {}, ...cells(row).map(text => el("td", {}, text)))));
+  const body = el("tbody", {}, ...rows.slice(0, MEMBERS).map(row => el("tr", {}, ...cells(row).map(text => el("td", {}, clipped(text))))));
   return el("div", {}, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", {scope: "col"}, head)))), body),
-    rows.length > PAGE ? el("p", {class: "said"}, `and ${rows.length - PAGE} more, all in the JSON file`) : null);
+    rows.length > MEMBERS ? el("p", {class: "said"}, `and ${rows.length - MEMBERS} more, all in the JSON file`) : null);
 }
 
 function sourceSide([id, kind, vendor, type, device, typed, rows]) {
@@ -653,10 +659,10 @@ function findings() {
   table(here, "The most pressing first", [
     {title: "Finding", value: row => word(row[0]), kind: "short"},
     {title: "Meaning", value: row => word(row[1])},
-    {title: "Hosts", value: row => words(row[2]).join(", "), cell: row => el("span", {class: "clip"}, some(words(row[2]), 100))},
+    {title: "Hosts", value: row => words(row[2]).join(", "), cell: row => clipped(some(words(row[2]), 100))},
     {title: "Item", value: row => word(row[3])},
     {title: "What, and what to do", value: row => `${word(row[4])} ${word(row[5])}`,
-      cell: row => el("div", {}, el("span", {class: "clip"}, word(row[4])), word(row[5]) ? el("strong", {}, word(row[5])) : null)},
+      cell: row => el("div", {}, clipped(word(row[4])), el("br"), word(row[5]) ? el("strong", {}, word(row[5])) : null)},
   ], data.findings, {title: "Finding", value: row => word(row[0])});
 }
 
