@@ -16,8 +16,11 @@ const words = numbers => numbers.map(word);
 const PAGE = 25;
 const MEMBERS = 100;
 const LONG = 160;
+const HEAD = 56;
+const SHEET = 680; // pixels of a page of paper
 const MAX_ROWS = 60;
 const MAX_COLUMNS = 120;
+const MAX_HOSTS = 20;
 
 const STATES = [
   ["ready", "ready"], ["no_room", "no room"], ["unknown", "unknown"], ["blocked", "blocked"],
@@ -53,11 +56,12 @@ const swatch = kind => el("span", {class: `swatch ${kind}`, "aria-hidden": "true
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const unique = list => [...new Set(list)];
 const short = text => text.length > 60 ? `${text.slice(0, 60)}...` : text;
+const where = list => list.length > 2 ? `${list.length.toLocaleString("en")} hosts` : some(list, 2);
 const some = (list, most) => list.slice(0, most).map(short).join(", ") + (list.length > most ? ` and ${list.length - most} more` : "");
 const color = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 /** A long text gets a box of its own to scroll in. */
-const clipped = text => text.length > LONG ? el("span", {class: "clip", tabindex: "0"}, text) : text;
+const clipped = text => text.length > LONG || /\S{48}/.test(text) ? el("span", {class: "clip", tabindex: "0"}, text) : text;
 
 function legend(entries) {
   return el("ul", {class: "legend"}, ...entries.map(([kind, text]) => el("li", {}, swatch(kind), text)));
@@ -177,12 +181,12 @@ function search(text) {
 // --- heat maps: a grid of cells that mouse and keyboard choose from
 
 /**
- * grid: {label, rows: [text], columns: [text], cells: [[row, column, kind, text]], kinds: [css colour name],
- * wide, say: cell -> text, open: cell -> nothing}.
+ * grid: {label, rows: [text], columns: [text], heads: [[text]] above the columns, cells: [[row, column, kind, text]], kinds: [css colour name],
+ * nothing: text of an empty cell, say: cell -> text, open: (cell, where the focus was)}.
  */
 function heatMap(parent, grid) {
   const at = new Map(grid.cells.map((cell, number) => [`${cell[0]},${cell[1]}`, number]));
-  const height = 24 * grid.rows.length + 110;
+  const height = 26 * grid.rows.length + HEAD + 2;
   const say = el("p", {class: "state", role: "status"});
   let cursor = null;
   const scroll = el("div", {class: "scroll"});
@@ -239,18 +243,23 @@ function heatMap(parent, grid) {
 
 function option(grid, width) {
   const cell = (width - 190) / grid.columns.length;
+  const narrow = cell < 64;
   const ink = color("ink");
-  const label = {color: ink, interval: 0, overflow: "truncate", fontSize: 12};
   const line = {lineStyle: {color: color("line")}};
   return {
-    grid: {left: 180, right: 10, top: 90, bottom: 10},
+    grid: {left: 180, right: 10, top: HEAD, bottom: 2},
     xAxis: {
-      type: "category", position: "top", data: grid.columns, axisTick: {show: false}, axisLine: line,
-      axisLabel: {...label, rotate: cell < 90 ? 60 : 0, width: cell < 90 ? 92 : cell - 8, interval: cell < 13 ? "auto" : 0},
+      // Few columns have room for what they are, many only for their names.
+      type: "category", position: "top", axisTick: {show: false}, axisLine: line,
+      data: grid.heads.map(parts => narrow ? parts[0] : parts.filter(Boolean).join("\n")),
+      axisLabel: {
+        color: ink, fontSize: 12, lineHeight: 15, overflow: "truncate",
+        rotate: narrow ? 60 : 0, width: narrow ? 50 : cell - 6, interval: cell < 13 ? "auto" : 0,
+      },
     },
     yAxis: {
       type: "category", inverse: true, data: grid.rows, axisTick: {show: false}, axisLine: line,
-      axisLabel: {...label, width: 168},
+      axisLabel: {color: ink, interval: 0, overflow: "truncate", fontSize: 12, width: 168},
     },
     visualMap: {
       show: false, type: "piecewise", dimension: 2,
@@ -258,12 +267,9 @@ function option(grid, width) {
     },
     series: [{
       type: "heatmap",
-      data: grid.cells.map(([row, column, kind]) => [column, row, kind]),
-      label: {
-        show: cell >= 34, fontSize: 12,
-        color: ink,
-        formatter: ({dataIndex}) => grid.cells[dataIndex][3],
-      },
+      data: grid.cells.map(([row, column, kind]) => (
+        {value: [column, row, kind], label: {color: color(`on-${grid.kinds[kind]}`) || ink}})),
+      label: {show: cell >= 34, fontSize: 12, formatter: ({dataIndex}) => grid.cells[dataIndex][3]},
       itemStyle: {borderColor: color("paper"), borderWidth: 1},
       emphasis: {itemStyle: {borderColor: ink, borderWidth: 3}},
     }],
@@ -317,7 +323,7 @@ function hosts() {
     {title: "What stands in the way", value: why},
     {title: "Facts", value: row => [word(row[1]), word(row[2])].filter(Boolean).join(", ")},
   ];
-  if (data.plan) {
+  if (data.hosts.some(row => row[5] !== null)) {
     columns.splice(2, 0, {title: "Plan", value: row => row[5] === null ? "" : row[5] ? "empties it" : "does not empty it"});
   }
   table(here, "Hosts", columns, data.hosts, {title: "Can be emptied", value: row => HOST_WORDS[row[3]]});
@@ -329,11 +335,15 @@ const pairAt = new Map(data.pairs.map(pair => [`${pair[0]},${pair[1]}`, pair]));
 const sourceName = number => {
   const [id, , , , , , members] = data.sources[number];
   const devices = members.filter(member => word(member[2])).length;
-  return `${short(word(id))}: ${devices ? devices + " on " : "on "}${some(unique(members.map(member => word(member[0]))), 2)}`;
+  return `${short(word(id))}: ${devices ? devices + " on " : "on "}${where(unique(members.map(member => word(member[0]))))}`;
+};
+const targetParts = number => {
+  const [id, scope, , , , , members] = data.targets[number];
+  return [short(word(id)), word(scope), where(unique(members.map(member => word(member[0]))))];
 };
 const targetName = number => {
-  const [id, scope, , , , , members] = data.targets[number];
-  return `${short(word(id))}: ${word(scope)}, ${some(unique(members.map(member => word(member[0]))), 1)}`;
+  const [id, scope, hosts] = targetParts(number);
+  return `${id}: ${scope} on ${hosts}`;
 };
 const texts = new Map();
 function classText(kind, number) {
@@ -367,7 +377,7 @@ class Block {
     this.columns = columns;
     this.count = el("span");
     this.inside = el("div", {class: "inside"});
-    this.details = el("details", {open}, el("summary", {}, short(word(title)), this.count), this.inside);
+    this.details = el("details", {open}, el("summary", {}, short(word(title)), " ", this.count), this.inside);
     this.title = word(title);
     this.details.addEventListener("toggle", () => this.draw());
     parent.append(this.details);
@@ -419,6 +429,7 @@ class Block {
       label: `Heat map of ${this.title}`,
       rows: rows.map(sourceName),
       columns: columns.map(targetName),
+      heads: columns.map(targetParts),
       cells,
       kinds: ANSWERS.map(([kind]) => kind),
       nothing: "never asked",
@@ -455,7 +466,7 @@ function evidence(detail, pair, from) {
 
 function members(rows, heads, cells) {
   const body = el("tbody", {}, ...rows.slice(0, MEMBERS).map(row => el("tr", {}, ...cells(row).map(text => el("td", {}, clipped(text))))));
-  return el("div", {}, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", {scope: "col"}, head)))), body),
+  return el("div", {class: "scroll"}, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", {scope: "col"}, head)))), body),
     rows.length > MEMBERS ? el("p", {class: "said"}, `and ${rows.length - MEMBERS} more, all in the JSON file`) : null);
 }
 
@@ -513,7 +524,7 @@ function capacity() {
       sums[type][1] += room || 0;
       rows.push({host, parent, group, type, used, room, left});
     }));
-    const coupled = types.length > 1 && word(model) !== "independent";
+    const coupled = types.length > 1 && !["independent", "silent"].includes(word(model));
     const inside = el("div", {class: "inside"}, el("p", {}, `${types.length > 1 ? COUPLING[word(model)] : "One type only."} Known from: ${word(origin)}; ${word(detail)}.`));
     const details = el("details", {open: number < 4}, el("summary", {}, `${word(driver) || "no driver"}: ${some(types.map(type => word(type[0])), 4)}`,
       el("span", {}, `${plural(parents.length, "parent")}, ${word(model).replace("_", " ")}${coupled ? ", coupled" : ""}`)), inside);
@@ -528,7 +539,7 @@ function capacity() {
     {title: "Type", value: row => word(row.group[4][row.type][0])},
     {title: "Used", value: row => row.used, kind: "number"},
     {title: "Free", value: row => row.room === null ? "?" : row.room, kind: "number"},
-    {title: "Takes", value: row => word(row.group[4][row.type][2])},
+    {title: "Takes", value: row => ["exclusive", "unknown"].includes(word(row.group[0])) ? "" : word(row.group[4][row.type][2])},
     {title: "Left of the parent", value: row => row.left.map(([name, units]) => `${units} ${word(name)}`).join(", ")},
     {title: "Coupling", value: row => row.group[4].length > 1 ? word(row.group[0]).replace("_", " ") : "one type"},
   ], rows, {title: "Driver", value: row => word(row.group[3])});
@@ -611,8 +622,8 @@ function waves(here, moves) {
   moves.forEach(([wave, , , source, target]) => { add(source, 0, wave); add(target, 1, wave); });
   const all = unique(moves.map(move => move[0]));
   const first = one => Math.min(...one.waves.keys());
-  const ranked = [...counts.values()].sort((a, b) => a.side - b.side || first(a) - first(b) || b.total - a.total);
-  const half = side => ranked.filter(one => one.side === side).slice(0, MAX_ROWS / 2);
+  const ranked = [...counts.values()].sort((a, b) => b.total - a.total);
+  const half = side => ranked.filter(one => one.side === side).slice(0, MAX_HOSTS).sort((a, b) => first(a) - first(b));
   const rows = [...half(0), ...half(1)];
   const columns = all.slice(0, MAX_COLUMNS);
   const cells = rows.flatMap((one, y) => columns.map((wave, x) => [y, x, one.side, `${one.side ? "+" : "-"}${one.waves.get(wave)}`, one, wave]).filter(cell => one.waves.has(cell[5])));
@@ -627,7 +638,8 @@ function waves(here, moves) {
   heatMap(here, {
     label: "Moves of each host in each wave",
     rows: rows.map(one => `${one.side ? "to" : "from"} ${word(one.host)}`),
-    columns: columns.map(wave => batch.get(wave) === null ? `wave ${wave}` : `wave ${wave}, batch ${batch.get(wave)}`),
+    columns: columns.map(wave => `wave ${wave}`),
+    heads: columns.map(wave => [`wave ${wave}`, batch.get(wave) === null ? "" : `batch ${batch.get(wave)}`]),
     cells,
     kinds: ["leave", "arrive"],
     nothing: "no move",
@@ -657,7 +669,7 @@ function findings() {
     return;
   }
   table(here, "The most pressing first", [
-    {title: "Finding", value: row => word(row[0]), kind: "short"},
+    {title: "Finding", value: row => word(row[0])},
     {title: "Meaning", value: row => word(row[1])},
     {title: "Hosts", value: row => words(row[2]).join(", "), cell: row => clipped(some(words(row[2]), 100))},
     {title: "Item", value: row => word(row[3])},
@@ -683,14 +695,15 @@ document.addEventListener("keydown", event => {
     event.preventDefault();
   }
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => fit());
 const paper = matchMedia("print");
-paper.addEventListener("change", () => redraw(paper.matches ? 680 : 0));
-addEventListener("beforeprint", () => redraw(680));
-addEventListener("afterprint", () => redraw());
+const fit = () => redraw(paper.matches ? SHEET : 0);
+paper.addEventListener("change", fit);
+addEventListener("beforeprint", () => redraw(SHEET));
+addEventListener("afterprint", fit);
 let resized = 0;
 addEventListener("resize", () => {
   clearTimeout(resized);
-  resized = setTimeout(() => redraw(paper.matches ? 680 : 0), 100);
+  resized = setTimeout(fit, 100);
 });
 })();

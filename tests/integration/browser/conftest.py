@@ -12,6 +12,8 @@ import subprocess
 import typing as t
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver import Keys
 
 from ansible_collections.vfio.migration.plugins.action import report as action
 from ansible_collections.vfio.migration.plugins.plugin_utils import _html, _report, _view
@@ -66,8 +68,7 @@ class Page:
     def search(self, text: str) -> str:
         """Type it, and wait until the page has filtered; returns what it says about that."""
         field = self.one("#search")
-        field.clear()
-        field.send_keys(text)
+        field.send_keys(f"{Keys.CONTROL}a{Keys.NULL}{Keys.BACKSPACE}{text}")
         wait = "const [text, done] = arguments; setTimeout(() => done(document.getElementById('found').textContent), 600)"
         return str(self.driver.execute_async_script(wait, text))
 
@@ -82,7 +83,7 @@ class Page:
         """Keep what a part of it looks like."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         box = self.run(
-            "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "document.querySelector('header').style.position = 'static'; const r = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return {x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: Math.min(r.height, 8000)}",
             selector,
         )
@@ -99,8 +100,6 @@ class Page:
 
 @pytest.fixture(scope="session")
 def _driver() -> t.Iterator[t.Any]:
-    from selenium import webdriver  # which a machine without a browser need not have
-
     options = webdriver.ChromeOptions()
     chromium, chromedriver = setup.browser()
     options.binary_location = str(chromium)
