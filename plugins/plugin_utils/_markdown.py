@@ -28,7 +28,7 @@ _STATES: t.Final[dict[str, str]] = {
     "unknown": "unknown",
     "blocked": "blocked",
     "idle": "nothing to move",
-    "lost": "not reached",
+    "lost": "not known",
 }
 
 

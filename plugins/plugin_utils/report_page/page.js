@@ -26,7 +26,7 @@ const STATES = [
   ["ready", "ready"], ["no_room", "no room"], ["unknown", "unknown"], ["blocked", "blocked"],
   ["idle", "nothing to move"], ["lost", "not known"],
 ];
-const HOST_WORDS = ["can be emptied", "no room", "unknown", "blocked", "nothing to move", "not reached"];
+const HOST_WORDS = ["can be emptied", "no room", "unknown", "blocked", "nothing to move", "not known"];
 const ANSWERS = [
   ["yes", "yes", "accepted, and there is room"],
   ["full", "full", "accepted, no room"],
