@@ -20,8 +20,8 @@ description:
   - Writes snapshots, verdicts, pairings and the judgement of every device to one JSON file, if O(dest) is given.
     It has the keys of the pairings, and C(summary), C(devices), C(workloads), C(drains), C(capacity), C(plan) and
     C(facts) besides; C(docs/schemas/report.schema.json) of the collection is its JSON schema.
-  - Writes the same as one HTML file to look at, if O(html) is given, and in short as Markdown for a ticket, if O(markdown)
-    is given.
+  - Writes the same as one HTML file to look at, if O(html) is given, and in short as Markdown for a ticket, if
+    O(markdown) is given.
   - Fails only if asked to, see O(fail_on).
   - Names and strings that come from hosts are escaped and shortened in the text. The file holds them unchanged.
 options:
@@ -109,8 +109,8 @@ attributes:
     description: It runs wherever ansible-core does.
 notes:
   - It reports no change if the new file differs from the old one only in times, ages, counts of writes and process IDs.
-    The file is written then too, so that its times are those of the last run. HTML and Markdown files carry a fingerprint
-    of what they say for this comparison.
+    The file is written then too, so that its times are those of the last run. HTML and Markdown files carry a
+    fingerprint of what they say for this comparison.
 seealso:
   - module: vfio.migration.pairings
   - plugin: vfio.migration.report

@@ -434,7 +434,7 @@ def contents(
 
 
 def fingerprint(report: Report) -> str:
-    """SHA-256 of all that a report says but for what passes, see ``differ``: two renderings of it are compared by it."""
+    """SHA-256 of all that a report says but for what passes, see ``differ``; renderings are compared by it."""
     held = contents(report, {}, {})
     names = sorted([*key, name] for key, name in report["names"].items())
     lines = (_timeless(json.dumps(part)) for part in (held, names))

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Report -> the data of the HTML page, small enough for a thousand hosts.
 
-Rows are arrays, and each text stands in ``words`` once; rows have its number. ``report_page/page.js`` reads them in the
-order in which they are written here. Every text passes ``plain``: a page shows it as text anyway, but a person shall see
-control characters instead of what they do.
+Rows are arrays, and each text stands in ``words`` once; rows have its number. ``report_page/page.js`` reads them in
+the order in which they are written here. Every text passes ``plain``: a page shows it as text anyway, but a person
+shall see control characters instead of what they do.
 
 This file is private to the collection and pure.
 """
@@ -229,40 +229,41 @@ def _blocks(
     for (kind, mdev_type, vendor), sources in ranked:
         sources.sort(key=lambda one: (-_report.device_count(one), *_report.size(one)))
         names = set().union(*(asked.get(one["id"], ()) for one in sources))
-        found = sorted((targets[name] for name in names), key=lambda one: (one["scope"] == "device", *_report.size(one)))
+        found = sorted(map(targets.__getitem__, names), key=lambda one: (one["scope"] == "device", *_report.size(one)))
         if found:
             title = f"{kind} {mdev_type}" if mdev_type else f"{kind} of {vendor or 'an unknown vendor'}"
-            blocks.append(
-                [words(title), [rows[one["id"]] for one in sources], [columns[one["id"]] for one in found]]
-            )
+            blocks.append([words(title), [rows[one["id"]] for one in sources], [columns[one["id"]] for one in found]])
     return blocks
 
 
 def _usage(one: _overview.Usage, words: Words) -> Row:
-    """Parents have their types in the order of a list of their own: those of one group mostly offer the same."""
-    types = [each["type"] for each in one["types"]]
-    types += sorted({use["type"] or "" for parent in one["parents"] for use in parent["types"]} - set(types))
-    place = {name: number for number, name in enumerate(types)}
-    needs = {each["type"]: ", ".join(f"{part['units']} {part['resource']}" for part in each["needs"]) for each in one["types"]}
-    most = {each["type"]: each["most"] for each in one["types"]}
+    """Parents have their types by their places in a list, as those of one group mostly offer the same."""
+    known = {str(each["type"]): each for each in one["types"]}
+    names = [*known, *sorted({use["type"] or "" for each in one["parents"] for use in each["types"]} - set(known))]
+    place = {name: number for number, name in enumerate(names)}
+    types = []
+    for name in names:
+        needs = known[name]["needs"] if name in known else []
+        said = ", ".join(f"{part['units']} {part['resource']}" for part in needs)
+        types.append([words(name or "type not known"), words(said)])
+    # What is left of these are the numbers of their types once more.
+    alone = one["model"] in ("exclusive", "unknown")
     return [
         words(one["model"]),
         words(one["origin"]),
         words(one["detail"]),
         words(one["driver"]),
-        [[words(name or "type not known"), most.get(t.cast("t.Any", name)), words(needs.get(t.cast("t.Any", name)))] for name in types],
+        types,
         [
             [
                 words(parent["host"]),
                 words(parent["parent"]),
                 [[place[use["type"] or ""], use["used"], use["room"]] for use in parent["types"]],
-                [] if one["model"] in ("exclusive", "unknown") else [
-                    [words(part["resource"]), part["units"]] for part in parent["left"]
-                ],
+                [] if alone else [[words(part["resource"]), part["units"]] for part in parent["left"]],
             ]
             for parent in one["parents"]
         ],
-    ]  # fmt: skip
+    ]
 
 
 def _plan(plan: _model.Plan, words: Words) -> dict[str, t.Any]:
@@ -272,7 +273,8 @@ def _plan(plan: _model.Plan, words: Words) -> dict[str, t.Any]:
     return {
         "head": words.all(_itinerary.head(plan)),
         "batches": [
-            [batch["batch"], words.all(batch["hosts"]), words.all(batch["emptied"]), batch["waves"]] for batch in batches
+            [batch["batch"], words.all(batch["hosts"]), words.all(batch["emptied"]), batch["waves"]]
+            for batch in batches
         ],
         "moves": [
             [
@@ -296,7 +298,9 @@ def _plan(plan: _model.Plan, words: Words) -> dict[str, t.Any]:
             ]
             for one in plan["stuck"]
         ],
-        "stopped": [[words(_itinerary.name(one)), words(one["host"])] for one in planning["stopped"]] if planning else [],
+        "stopped": [[words(_itinerary.name(one)), words(one["host"])] for one in planning["stopped"]]
+        if planning
+        else [],
         "notes": [[words(note["item"]), words(note["detail"])] for note in planning["notes"]] if planning else [],
     }
 

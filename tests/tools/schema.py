@@ -102,8 +102,8 @@ def _descriptions(record: type) -> dict[str, str]:
     module = sys.modules[record.__module__]
     written = _classes(module)[record.__name__]
     said: dict[str, str] = {}
-    # Python 3.11 forgets what a TypedDict was made of.
-    for base in (functools.reduce(getattr, ast.unparse(one).split("."), t.cast("t.Any", module)) for one in written.bases):
+    for one in written.bases:  # Python 3.11 forgets what a TypedDict was made of
+        base = functools.reduce(getattr, ast.unparse(one).split("."), t.cast("t.Any", module))
         if t.is_typeddict(base):
             said.update(_descriptions(base))
     for node, text in itertools.pairwise(written.body):

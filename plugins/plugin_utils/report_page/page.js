@@ -539,7 +539,7 @@ function capacity() {
     {title: "Type", value: row => word(row.group[4][row.type][0])},
     {title: "Used", value: row => row.used, kind: "number"},
     {title: "Free", value: row => row.room === null ? "?" : row.room, kind: "number"},
-    {title: "Takes", value: row => ["exclusive", "unknown"].includes(word(row.group[0])) ? "" : word(row.group[4][row.type][2])},
+    {title: "Takes", value: row => ["exclusive", "unknown"].includes(word(row.group[0])) ? "" : word(row.group[4][row.type][1])},
     {title: "Left of the parent", value: row => row.left.map(([name, units]) => `${units} ${word(name)}`).join(", ")},
     {title: "Coupling", value: row => row.group[4].length > 1 ? word(row.group[0]).replace("_", " ") : "one type"},
   ], rows, {title: "Driver", value: row => word(row.group[3])});

@@ -69,8 +69,8 @@ class Page:
         """Type it, and wait until the page has filtered; returns what it says about that."""
         field = self.one("#search")
         field.send_keys(f"{Keys.CONTROL}a{Keys.NULL}{Keys.BACKSPACE}{text}")
-        wait = "const [text, done] = arguments; setTimeout(() => done(document.getElementById('found').textContent), 600)"
-        return str(self.driver.execute_async_script(wait, text))
+        wait = "const [done] = arguments; setTimeout(() => done(document.getElementById('found').textContent), 600)"
+        return str(self.driver.execute_async_script(wait))
 
     def rows(self, section: str) -> list[str]:
         """The rows of the section's first table, as read."""
@@ -83,7 +83,8 @@ class Page:
         """Keep what a part of it looks like."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         box = self.run(
-            "document.querySelector('header').style.position = 'static'; const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "document.querySelector('header').style.position = 'static';"
+            "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return {x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: Math.min(r.height, 8000)}",
             selector,
         )
@@ -138,7 +139,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         command = ["ansible-playbook", "-i", str(fleet.inventory), "vfio.migration.readiness"]
         for option in ("readiness_hosts=hypervisors", f"report_html={path}", f"report_plan={plan}"):
             command += ["-e", option]
-        command += ["-e", f"report_markdown={path.with_suffix('.md')}", "-e", f"report_dest={path.with_suffix('.json')}"]
+        for option in (f"report_markdown={path.with_suffix('.md')}", f"report_dest={path.with_suffix('.json')}"):
+            command += ["-e", option]
         env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(setup.TREE)}
         done = subprocess.run(command, env=env, cwd=path.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

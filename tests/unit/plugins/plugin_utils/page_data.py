@@ -26,10 +26,10 @@ HOSTILE = (
 def large(hosts: int = 1000) -> _report.Report:
     """A generated fleet, and a plan that need not be a good one: every twentieth host is drained, in ten waves."""
     facts = _fleets.facts(_fleets.Spec(hosts, 0.97, 0.05, "all", 6))
-    facts[sorted(facts)[-1]] = {}
-    facts[sorted(facts)[-2]] = {"vfio_migration": {"schema_version": 7}}
+    *_others, newer, lost = sorted(facts)
+    facts[newer], facts[lost] = {"vfio_migration": {"schema_version": 7}}, {}
     pairings = _pairing.pairings(facts, _fleets.MAX_AGE, _fleets.TIME)
-    snapshots = {name: each["vfio_migration"] for name, each in facts.items() if "host" in each.get("vfio_migration", {})}
+    snapshots = {name: each["vfio_migration"] for name, each in facts.items() if name not in (newer, lost)}
     return _report.build(pairings, snapshots, plan(snapshots, sorted(facts)[::20]))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The HTML file: what is in it is safe, whole and small. What a browser makes of it, tests/integration/browser looks at."""
+"""The HTML file is safe, whole and small. What a browser makes of it, tests/integration/browser looks at."""
 
 from __future__ import annotations
 

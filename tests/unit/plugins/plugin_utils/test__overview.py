@@ -109,7 +109,8 @@ def test_capacity_counts_used_and_free_of_each_type() -> None:
 
 def test_a_parent_that_hangs_has_no_known_room_and_comes_last() -> None:
     found = usage(
-        fleet.parent("p1", fleet.mdev_type("t1", "s", 3), state="hung"), fleet.parent("p2", fleet.mdev_type("t1", "s", 3))
+        fleet.parent("p1", fleet.mdev_type("t1", "s", 3), state="hung"),
+        fleet.parent("p2", fleet.mdev_type("t1", "s", 3)),
     )
     assert [(one["model"], one["parents"][0]["parent"]) for one in found] == [("independent", "p2"), ("silent", "p1")]
     assert found[1]["parents"][0]["types"] == [{"type": "t1", "used": 0, "room": None}]
