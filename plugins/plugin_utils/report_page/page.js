@@ -597,6 +597,7 @@ function plan() {
       {title: "Host", value: row => word(row[1])},
       {title: "Reason", value: row => word(row[2])},
       {title: "In words", value: row => word(row[3])},
+      {title: "Who has what it needs", value: row => words(row[4]).join(", ")},
       {title: "Any of these frees it", value: row => words(row[5]).join("; "), cell: row => list(words(row[5]))},
     ], stuck, {title: "Reason", value: row => word(row[2])});
   }
