@@ -194,7 +194,7 @@ def test_a_plan_of_another_version_is_one_clear_error(
     change: dict[str, t.Any], pairings: str, tmp_path: pathlib.Path
 ) -> None:
     args = {"pairings": pairings, "plan": {**plan_data.two(), **change}, "html": str(tmp_path / "report.html")}
-    said = r"^vfio\.migration\.report: plan\.(schema_version must be 1, not 7|moves must be a list)"
+    said = r"^vfio\.migration\.report: plan\.(schema_version must be 1, not 7: make a new plan|moves must be a list)"
     with pytest.raises(AnsibleActionFail, match=said):
         run(args)
     assert not (tmp_path / "report.html").exists()
@@ -209,7 +209,10 @@ def test_a_page_for_a_folder_that_is_not_there_is_said_so(key: str, pairings: st
 REFUSED = {
     "not there": (None, "cannot read the pairings"),
     "not JSON": ("{", "is not JSON"),
-    "another version": (json.dumps({**data.small(), "schema_version": 7}), "schema_version must be 1, not 7"),
+    "another version": (
+        json.dumps({**data.small(), "schema_version": 7}),
+        "schema_version must be 1, not 7: run the readiness playbook again",
+    ),
     "wrong type": (json.dumps({**data.small(), "hosts": 3}), ".hosts must be a list, not int"),
 }
 
