@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import pathlib
 import tempfile
@@ -16,9 +17,21 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _files, _fleet, _nodes, _report
+from ansible_collections.vfio.migration.plugins.plugin_utils import (
+    _contracts,
+    _files,
+    _fleet,
+    _html,
+    _markdown,
+    _nodes,
+    _plan,
+    _report,
+    _view,
+)
 
 NAME = "vfio.migration.report"
+
+PAGE = pathlib.Path(_html.__file__).parent / "report_page"
 
 
 class ActionModule(ActionBase):
@@ -34,7 +47,10 @@ class ActionModule(ActionBase):
         _spec, args = self.validate_argument_spec(
             {
                 "pairings": {"type": "raw", "required": True},
+                "plan": {"type": "raw"},
                 "dest": {"type": "path"},
+                "html": {"type": "path"},
+                "markdown": {"type": "path"},
                 "fail_on": {"type": "list", "elements": "str", "default": [], "choices": list(_report.FAIL_ON)},
                 "show": {"type": "bool", "default": True},
             }
@@ -42,19 +58,20 @@ class ActionModule(ActionBase):
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
-        report = _report.build(pairings, snapshots)
+        report = _report.build(pairings, snapshots, _planned(args["plan"]))
         text = _report.render_text(report, args["dest"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
             Display().display(text)
-        changed = False
+        changed = _pages(report, args, dry=self._task.check_mode)
         if args["dest"]:
             verdicts = {host.name: host.verdicts for host in hosts if host.verdicts}
             contents = _report.contents(report, snapshots, verdicts)
-            changed = _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
+            changed |= _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
         failures = _report.failures(report["summary"], args["fail_on"])
         shown = None if args["show"] else text.splitlines()
-        result.update(changed=changed, text=shown, summary=report["summary"], dest=args["dest"])
+        result.update(changed=changed, text=shown, summary=report["summary"])
+        result.update({key: args[key] for key in ("dest", "html", "markdown")})
         if failures:
             result.update(failed=True, msg=f"The fleet meets conditions of fail_on: {', '.join(failures)}.")
         return result
@@ -68,6 +85,16 @@ def _pairings(given: object) -> _model.Pairings:
     if errors:
         raise AnsibleActionFail(f"{NAME}: {'; '.join(errors)}.")
     return t.cast("_model.Pairings", value)
+
+
+def _planned(given: object) -> _model.Plan | None:
+    """Take a plan as it is, or from its file; none is no mistake."""
+    if given is None or given == "":
+        return None
+    try:
+        return _plan.load(given)
+    except _contracts.ContractError as error:
+        raise AnsibleActionFail(f"{NAME}: {error}.") from None  # ansible-core would say it twice
 
 
 def _read(path: str) -> object:
@@ -85,7 +112,41 @@ def _hosts(pairings: _model.Pairings, task_vars: dict[str, t.Any]) -> list[_node
     return _nodes.load(_fleet.read(task_vars, [host for host in known if host in task_vars["hostvars"]]))
 
 
-def _write(dest: pathlib.Path, contents: dict[str, t.Any], *, dry: bool) -> bool:
+def _pages(report: _report.Report, args: dict[str, t.Any], *, dry: bool) -> bool:
+    """Write what people look at; say whether any of it says something else than before."""
+    if not (args["html"] or args["markdown"]):
+        return False
+    fingerprint = _report.fingerprint(report)
+    changed = False
+    if args["html"]:
+        page = _html.render(_view.build(report), fingerprint, assets())
+        changed |= _write_page(pathlib.Path(args["html"]), page, fingerprint, dry=dry)
+    if args["markdown"]:
+        page = _markdown.render(report, fingerprint)
+        changed |= _write_page(pathlib.Path(args["markdown"]), page, fingerprint, dry=dry)
+    return changed
+
+
+def assets() -> _html.Assets:
+    """Read the files that the page is made of."""
+    texts = [(PAGE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")]
+    library = gzip.decompress((PAGE / "vendor" / "echarts.min.js.gz").read_bytes()).decode()
+    return _html.Assets(template=texts[0], style=texts[1], library=library, script=texts[2])
+
+
+def _write_page(path: pathlib.Path, page: str, fingerprint: str, *, dry: bool) -> bool:
+    try:
+        if not path.parent.is_dir():
+            raise AnsibleActionFail(f"{NAME}: cannot write {path}: the folder {path.parent} does not exist.")
+        before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        if not dry:
+            _files.write_text(path, [page])
+    except OSError as error:
+        raise AnsibleActionFail(f"{NAME}: cannot write {path}: {error.strerror}.") from None
+    return fingerprint not in before
+
+
+def _write(dest: pathlib.Path, contents: _report.Contents, *, dry: bool) -> bool:
     """Replace the file in one step; say whether more than times differ from the old one."""
     with contextlib.ExitStack() as stack:
         try:
@@ -94,7 +155,7 @@ def _write(dest: pathlib.Path, contents: dict[str, t.Any], *, dry: bool) -> bool
                 # Stays readable after it was replaced. One line at a time, as a large fleet's facts are large.
                 before = stack.enter_context(dest.open(encoding="ascii", errors="replace"))
             scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry else dest.parent
-            _files.write_json(scratch / dest.name, contents)
+            _files.write_json(scratch / dest.name, t.cast("dict[str, t.Any]", contents))
             return _report.differ(before, stack.enter_context((scratch / dest.name).open(encoding="ascii")))
         except OSError as error:
             raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {error.strerror}.") from None

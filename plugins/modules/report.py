@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: report
-short_description: Show how ready a fleet is, and write all that is known to one file
+short_description: Show how ready a fleet is, and write it as HTML, Markdown and JSON
 version_added: "0.1.0"
 author:
   - The vfio.migration authors (@vfio-migration)
@@ -18,7 +18,10 @@ description:
     It can leave its host now, a driver elsewhere accepts it but there is no room, it is unknown, or it is blocked.
   - Prints a summary for a person, with the reason in one sentence for all that is not ready.
   - Writes snapshots, verdicts, pairings and the judgement of every device to one JSON file, if O(dest) is given.
-    It has the keys of the pairings, and C(summary), C(devices), C(workloads) and C(facts) besides.
+    It has the keys of the pairings, and C(summary), C(devices), C(workloads), C(drains), C(capacity), C(plan) and
+    C(facts) besides; C(docs/schemas/report.schema.json) of the collection is its JSON schema.
+  - Writes the same as one HTML file to look at, if O(html) is given, and in short as Markdown for a ticket, if
+    O(markdown) is given.
   - Fails only if asked to, see O(fail_on).
   - Names and strings that come from hosts are escaped and shortened in the text. The file holds them unchanged.
 options:
@@ -32,6 +35,23 @@ options:
       - Path on the controller of the JSON file to write. Its folder has to exist.
       - The file is replaced in one step, so a reader never sees half of it.
     type: path
+  html:
+    description:
+      - Path on the controller of the HTML file to write. Its folder has to exist.
+      - The file holds all that it needs and loads nothing, so it may be mailed, attached or opened years later.
+      - Whatever hosts say is shown as text. The page's own policy keeps a browser from running anything else than what
+        the collection ships.
+    type: path
+  markdown:
+    description:
+      - Path on the controller of the Markdown file to write. Its folder has to exist.
+      - Long tables are cut, as trackers limit the length of a ticket. What hosts say is escaped, and mentions nobody.
+    type: path
+  plan:
+    description:
+      - Plan of an evacuation that the report shall show as well, what M(vfio.migration.evacuation_plan) returned or the
+        path of the file on the controller that it wrote.
+    type: raw
   fail_on:
     description:
       - Fail, after everything was shown and written, if the fleet meets one of these conditions.
@@ -89,7 +109,8 @@ attributes:
     description: It runs wherever ansible-core does.
 notes:
   - It reports no change if the new file differs from the old one only in times, ages, counts of writes and process IDs.
-    The file is written then too, so that its times are those of the last run.
+    The file is written then too, so that its times are those of the last run. HTML and Markdown files carry a
+    fingerprint of what they say for this comparison.
 seealso:
   - module: vfio.migration.pairings
   - plugin: vfio.migration.report
@@ -101,6 +122,7 @@ EXAMPLES = r"""
   vfio.migration.report:
     pairings: "{{ playbook_dir }}/pairings.json"
     dest: "{{ playbook_dir }}/readiness.json"
+    html: "{{ playbook_dir }}/readiness.html"
     fail_on:
       - blocked
       - uuid_clash
@@ -140,6 +162,14 @@ summary:
       sample: {uuid_clash: 1}
 dest:
   description: The file that was written, or would be; null without O(dest).
+  returned: always
+  type: str
+html:
+  description: The HTML file that was written, or would be; null without O(html).
+  returned: always
+  type: str
+markdown:
+  description: The Markdown file that was written, or would be; null without O(markdown).
   returned: always
   type: str
 """

@@ -57,11 +57,17 @@ def check(contract: type, value: object, where: str) -> list[str]:
         version = value.get("schema_version")
         if isinstance(version, int) and version != _model.SCHEMA_VERSION:
             # Whatever else differs follows from this one, so nothing else is said.
-            return [f"{where}.schema_version must be {_model.SCHEMA_VERSION}, not {version}: gather these facts again"]
+            return [f"{where}.schema_version must be {_model.SCHEMA_VERSION}, not {version}: {_again(contract)}"]
     errors = [f"{where}{end}" for end in _compile(contract)(value)]
     if len(errors) > SHOWN_ERRORS:
         errors[SHOWN_ERRORS:] = [f"{where} has {len(errors) - SHOWN_ERRORS} more errors"]
     return errors
+
+
+def _again(contract: type) -> str:
+    """How to get one of this version."""
+    ways = {_model.Plan: "make a new plan", _model.Pairings: "run the readiness playbook again"}
+    return ways.get(contract, "gather these facts again")
 
 
 def require(contract: type, options: dict[str, object]) -> None:

@@ -25,11 +25,16 @@ def read_json(path: pathlib.Path) -> object:
 
 def write_json(path: pathlib.Path, contract: t.Mapping[str, t.Any]) -> None:
     """Replace the file in one step: a reader sees the old one or the new one, whatever breaks in between."""
+    write_text(path, _lines(contract), "ascii")
+
+
+def write_text(path: pathlib.Path, text: t.Iterable[str], encoding: str = "utf-8") -> None:
+    """The same for any text, given in pieces."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     new = pathlib.Path(name)
     try:
-        with open(handle, "w", encoding="ascii") as file:
-            file.writelines(_lines(contract))
+        with open(handle, "w", encoding=encoding, newline="\n") as file:
+            file.writelines(text)
             file.flush()
             os.fsync(file.fileno())
         new.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)

@@ -70,7 +70,7 @@ def _timeless(plan: object) -> object:
 def lines(plan: _model.Plan) -> list[str]:
     """The whole plan, one line each."""
     planning = plan["planning"]
-    blocks = [_head(plan)]
+    blocks = [head(plan)]
     if planning:
         blocks.append(_stopped(planning["stopped"]))
         blocks += [_batch(batch, plan["moves"]) for batch in planning["batches"]]
@@ -87,7 +87,7 @@ def lines(plan: _model.Plan) -> list[str]:
     return shown
 
 
-def _head(plan: _model.Plan) -> list[str]:
+def head(plan: _model.Plan) -> list[str]:
     numbers, planning = summary(plan), plan["planning"]
     emptied = f"{numbers['emptied']} of {_count(numbers['hosts'], 'host')} emptied"
     moves = f"{_count(numbers['moves'], 'move')} in {_count(numbers['waves'], 'wave')}"
@@ -118,7 +118,7 @@ def _lost(hosts: list[_model.HostState]) -> t.Iterator[str]:
 def _stopped(stopped: list[_model.Stopped]) -> list[str]:
     if not stopped:
         return []
-    rows = (f"  {_name(one)} on {plain(one['host'])}" for one in stopped)
+    rows = (f"  {name(one)} on {plain(one['host'])}" for one in stopped)
     return ["Will be STOPPED with their hosts, not migrated", *_cut(rows)]
 
 
@@ -131,12 +131,12 @@ def _batch(batch: _model.Batch, moves: list[_model.Move]) -> list[str]:
 
 
 def _waves(moves: list[_model.Move]) -> list[str]:
-    names = max((len(_name(move)) for move in moves), default=0)
+    names = max((len(name(move)) for move in moves), default=0)
     ways = max((len(_way(move)) for move in moves), default=0)
     rows: list[str] = []
     for wave, of_it in itertools.groupby(sorted(moves, key=lambda move: move["wave"]), key=lambda move: move["wave"]):
         rows.append(f"  Wave {wave}")
-        rows += [f"    {_name(move):{names}}  {_way(move):{ways}}  {_what(move)}" for move in of_it]
+        rows += [f"    {name(move):{names}}  {_way(move):{ways}}  {what(move)}" for move in of_it]
     return _cut(rows)
 
 
@@ -144,7 +144,7 @@ def _way(move: _model.Move) -> str:
     return f"{plain(move['source'])} -> {plain(move['target'])}"
 
 
-def _what(move: _model.Move) -> str:
+def what(move: _model.Move) -> str:
     places = [f"{plain(one['parent'])}/{plain(one['type'])}" for one in move["devices"]]
     places += [f"{plain(one['device'])} (is there)" for one in move["passthrough"]]
     marks = _marks(move)
@@ -168,7 +168,7 @@ def _stuck(stuck: list[_model.Stuck]) -> list[str]:
         return []
     rows: list[str] = []
     for one in stuck:
-        rows.append(f"  {_name(one)} on {plain(one['host'])}: {plain(one['detail'], _WIDE)}")
+        rows.append(f"  {name(one)} on {plain(one['host'])}: {plain(one['detail'], _WIDE)}")
         rows += [f"      free it: {plain(remedy['detail'], _WIDE)}" for remedy in one["remedies"][:_REMEDIES]]
     return ["STUCK, these can not move", *_cut(rows)]
 
@@ -178,7 +178,7 @@ def _notes(notes: list[_model.Note]) -> list[str]:
     return ["Notes", *_cut(rows, 20)] if notes else []
 
 
-def _name(one: _model.Move | _model.Stuck | _model.Stopped) -> str:
+def name(one: _model.Move | _model.Stuck | _model.Stopped) -> str:
     return plain(one["name"] or one["workload"])
 
 

@@ -97,6 +97,7 @@ PAIRING: t.Final[dict[str, Sentence]] = {
 READINESS: t.Final[dict[str, Sentence]] = {
     "full": Sentence("accepted elsewhere, but no host has room", "Make room for the types marked full in the matrix."),
     "room_unknown": Sentence("accepted elsewhere, but how much room there is cannot be read"),
+    "crowded": Sentence("each fits elsewhere by itself, but there is not room for all of them at once"),
     "split": Sentence("its devices fit, but not all on one host"),
     "no_target": Sentence("no other host offers its vendor and type"),
     "hosts_missing": Sentence("no host that answered takes it, and some did not answer in full"),

@@ -10,13 +10,15 @@ before they reach a terminal.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import re
 import textwrap
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _readiness, _reasons
+from ansible_collections.vfio.migration.plugins.plugin_utils import _overview, _readiness, _reasons
 
 WIDTH: t.Final = 100
 """No line is wider, whatever the fleet says."""
@@ -44,8 +46,8 @@ FAIL_ON: t.Final = (
 )
 """What a run may be made to fail on: hosts, devices, any finding, or one kind of finding."""
 
-_LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
-_TIMES = re.compile(r'"(time|asked|age|written|pid)": (?:"[^"]*"|\d+|null)')
+LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
+_TIMES = re.compile(r'"(time|asked|age|written|pid|created|oldest)": (?:"[^"]*"|\d+|null)')
 _VMS = re.compile(r'"(id|workload)": "pid:\d+"')
 
 
@@ -58,10 +60,46 @@ class Report(t.TypedDict):
     workloads: list[_readiness.Standing]
     names: dict[tuple[str, str], str]
     """(host, id of a workload) -> its name."""
+    drains: list[_overview.Drain]
+    capacity: list[_overview.Usage]
+    plan: _model.Plan | None
 
 
-def build(pairings: _model.Pairings, snapshots: t.Mapping[str, _model.Snapshot] | None = None) -> Report:
-    """Judge the fleet; snapshots only add the names of VMs."""
+class HostFacts(t.TypedDict):
+    """What was gathered of one host."""
+
+    host: str
+    snapshot: _model.Snapshot | None
+    """As the module vfio_facts gave it."""
+    verdicts: _model.VerdictSet | None
+    """As the module compatibility_facts gave them; null where no driver was asked."""
+
+
+class Contents(_model.Pairings):
+    """Everything that is known of a fleet: its pairings, what was made of them, and what they are made of."""
+
+    summary: _readiness.Summary
+    devices: list[_readiness.Standing]
+    """Every device, and whether it can leave its host now."""
+    workloads: list[_readiness.Standing]
+    """Every VM, and whether it can leave its host now with all its devices."""
+    drains: list[_overview.Drain]
+    """Every host, and whether it can be emptied now."""
+    capacity: list[_overview.Usage]
+    """Every parent, and how much of it is used and free."""
+    plan: _model.Plan | None
+    """The plan of an evacuation that was given to the report."""
+    facts: list[HostFacts]
+    """Hosts that were taken into account; their snapshots and verdicts are large."""
+
+
+def build(
+    pairings: _model.Pairings,
+    snapshots: t.Mapping[str, _model.Snapshot] | None = None,
+    plan: _model.Plan | None = None,
+) -> Report:
+    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity."""
+    snapshots = snapshots or {}
     devices, workloads = _readiness.standings(pairings)
     return {
         "pairings": pairings,
@@ -70,10 +108,13 @@ def build(pairings: _model.Pairings, snapshots: t.Mapping[str, _model.Snapshot] 
         "workloads": workloads,
         "names": {
             (host, workload["id"]): workload["name"]
-            for host, snapshot in sorted((snapshots or {}).items())
+            for host, snapshot in sorted(snapshots.items())
             for workload in snapshot["workloads"]
             if workload["name"]
         },
+        "drains": _overview.drains(pairings, devices, workloads, snapshots, plan),
+        "capacity": _overview.capacity(snapshots),
+        "plan": plan,
     }
 
 
@@ -107,7 +148,7 @@ def render_text(report: Report, dest: str | None = None) -> str:
         _glance(report),
         _lost_hosts(report["pairings"]["hosts"]),
         _not_ready(report),
-        _matrix(report["pairings"]),
+        matrix(report["pairings"]),
         _findings(report["pairings"]["findings"]),
         _next(report),
     ]
@@ -120,7 +161,7 @@ def render_text(report: Report, dest: str | None = None) -> str:
 def _glance(report: Report) -> list[str]:
     counts, pairings = report["summary"], report["pairings"]
     ages = [host["age"] for host in pairings["hosts"] if host["state"] == "cached" and host["age"] is not None]
-    oldest = f" (oldest: {_span(max(ages))})" if ages else ""
+    oldest = f" (oldest: {span(max(ages))})" if ages else ""
     return [
         f"VFIO migration readiness, {plain(pairings['time'])}" + (", PARTIAL" if pairings["partial"] else ""),
         _count_line("hosts", counts["hosts"], _readiness.HOST_STATES) + oldest,
@@ -130,7 +171,7 @@ def _glance(report: Report) -> list[str]:
 
 
 def _count_line(what: str, counts: dict[str, int], order: t.Iterable[str]) -> str:
-    states = ", ".join(f"{counts[state]} {_LABELS.get(state, state)}" for state in order)
+    states = ", ".join(f"{counts[state]} {LABELS.get(state, state)}" for state in order)
     return f"  {sum(counts.values()):>6} {what + ':':<9}{states}"
 
 
@@ -159,11 +200,11 @@ def _not_ready(report: Report) -> list[str]:
         ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         for (reason, errno), who in ranked[:TOP]:
             said = plain(_reasons.sentence(reason or None, errno or None), 120)
-            lines.append(f"  {_LABELS.get(state, state)}, {_plural(len(who), 'device', reason)}: {said}")
+            lines.append(f"  {LABELS.get(state, state)}, {_plural(len(who), 'device', reason)}: {said}")
             lines += [f"    {name}" for name in who[:TOP]]
             lines += [f"    and {len(who) - TOP} more"] if len(who) > TOP else []
         if len(ranked) > TOP:
-            lines.append(f"  {_LABELS.get(state, state)}: and {len(ranked) - TOP} more reasons")
+            lines.append(f"  {LABELS.get(state, state)}: and {len(ranked) - TOP} more reasons")
     return ["Not ready, and why", *lines] if lines else []
 
 
@@ -178,7 +219,7 @@ def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
     return f"{host} {plain(one['device'])}" + (f" ({vm})" if vm else "")
 
 
-def _matrix(pairings: _model.Pairings) -> list[str]:
+def matrix(pairings: _model.Pairings) -> list[str]:
     """One block for each type, as drivers are seldom asked across types; rows and columns without a yes or no are
     left out, for all they say was said before."""
     telling = [one for one in pairings["pairings"] if one["verdict"] != "unknown"]
@@ -187,7 +228,7 @@ def _matrix(pairings: _model.Pairings) -> list[str]:
     for source in pairings["sources"]:
         if source["id"] in sources:
             groups.setdefault((source["kind"], source["type"] or "", source["vendor"]), []).append(source)
-    ranked = sorted(groups.items(), key=lambda group: (-sum(map(_device_count, group[1])), group[0]))
+    ranked = sorted(groups.items(), key=lambda group: (-sum(map(device_count, group[1])), group[0]))
     lines: list[str] = []
     shown: set[str] = set()
     for (kind, mdev_type, vendor), rows in ranked[:BLOCKS]:
@@ -208,35 +249,36 @@ def _matrix(pairings: _model.Pairings) -> list[str]:
 def _block(
     pairings: _model.Pairings, telling: list[_model.Pairing], group: list[_model.SourceClass], shown: set[str]
 ) -> list[str]:
-    rows = sorted(group, key=lambda one: (-_device_count(one), *_size(one)))[:ROWS]
+    rows = sorted(group, key=lambda one: (-device_count(one), *size(one)))[:ROWS]
     of_rows = {row["id"] for row in rows}
     asked = {one["target"] for one in telling if one["source"] in of_rows}
-    targets = [target for target in pairings["targets"] if target["id"] in asked and not _taken(target)]
-    columns = sorted(targets, key=lambda one: (one["scope"] == "device", *_size(one)))[:COLUMNS]
+    targets = [target for target in pairings["targets"] if target["id"] in asked and not taken(target)]
+    columns = sorted(targets, key=lambda one: (one["scope"] == "device", *size(one)))[:COLUMNS]
     shown.update(of_rows, (column["id"] for column in columns))
-    cells = _cells(pairings["pairings"], rows, columns)
+    found = cells(pairings["pairings"], rows, columns)
     lines = [" " * 10 + "".join(f"{plain(column['id'], 6):>7}" for column in columns)]
     for row in rows:
-        answers = "".join(f"{cells.get((row['id'], column['id']), '-'):>7}" for column in columns)
+        answers = "".join(f"{found.get((row['id'], column['id']), '-'):>7}" for column in columns)
         lines.append(f"    {plain(row['id'], 6):<6}{answers}")
     lines += [f"    {plain(row['id'], 6)}: {_source(row)}" for row in rows]
     lines += [f"    {plain(column['id'], 6)}: {_target(column)}" for column in columns]
     return [*lines, ""]
 
 
-def _cells(
+def cells(
     pairings: list[_model.Pairing], rows: list[_model.SourceClass], columns: list[_model.TargetClass]
 ) -> dict[tuple[str, str], str]:
+    """(source, target) -> the word of the matrix, with a star where there is a warning."""
     homes = {row["id"]: {member["host"] for member in row["members"]} for row in rows}
     rooms = {column["id"]: column["members"] for column in columns}
-    cells = {}
+    found = {}
     for pairing in pairings:
         source, target = pairing["source"], pairing["target"]
         if source in homes and target in rooms and pairing["reason"] != "in_use":
             # For a class that lives on one host, that host is not elsewhere.
             home = homes[source] if len(homes[source]) == 1 else set()
-            cells[source, target] = _cell(pairing, [one for one in rooms[target] if one["host"] not in home])
-    return cells
+            found[source, target] = _cell(pairing, [one for one in rooms[target] if one["host"] not in home])
+    return found
 
 
 def _cell(pairing: _model.Pairing, elsewhere: list[_model.TargetMember]) -> str:
@@ -251,22 +293,22 @@ def _cell(pairing: _model.Pairing, elsewhere: list[_model.TargetMember]) -> str:
 
 
 def _source(one: _model.SourceClass) -> str:
-    count = _device_count(one)
+    count = device_count(one)
     what = _plural(count, "device") if count else "no device yet,"
     version = one["device_version"] or one["type_version"]
-    return f"{what} on {_hosts(one)}" + (f"; {_says(version)}" if version else "")
+    return f"{what} on {_hosts(one)}" + (f"; {says(version)}" if version else "")
 
 
 def _target(one: _model.TargetClass) -> str:
     what = "new" if one["scope"] == "type" else f"existing {_node(one['kind'], one['type'], one['vendor'])}"
-    return f"{what} on {_hosts(one)}; {_says(one['version'])}"
+    return f"{what} on {_hosts(one)}; {says(one['version'])}"
 
 
 def _node(kind: str, mdev_type: str | None, vendor: str) -> str:
     return f"{kind} {plain(mdev_type, 40)}" if mdev_type else f"{kind} of {plain(vendor, 40)}"
 
 
-def _says(version: _model.Attribute) -> str:
+def says(version: _model.Attribute) -> str:
     if version["value"] is not None:
         return f"says {plain(version['value'], 40)}"
     known = _reasons.READING.get(version["reason"] or version["status"])
@@ -278,17 +320,17 @@ def _hosts(one: _model.SourceClass | _model.TargetClass) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} hosts"
 
 
-def _taken(one: _model.TargetClass) -> bool:
+def taken(one: _model.TargetClass) -> bool:
     """Whether it is instances in use: they were asked for what they tell about their type, and are no targets."""
     return one["scope"] == "device" and one["kind"] == "mdev" and all(member["room"] == 0 for member in one["members"])
 
 
-def _size(one: _model.SourceClass | _model.TargetClass) -> tuple[int, int, str]:
+def size(one: _model.SourceClass | _model.TargetClass) -> tuple[int, int, str]:
     """Sort the largest class first, then t9 before t10."""
     return (-len(one["members"]), len(one["id"]), one["id"])
 
 
-def _device_count(one: _model.SourceClass) -> int:
+def device_count(one: _model.SourceClass) -> int:
     return sum(member["device"] is not None for member in one["members"])
 
 
@@ -309,21 +351,26 @@ def _findings(findings: list[_model.Finding]) -> list[str]:
     return ["Findings", *lines] if lines else []
 
 
-def _next(report: Report) -> list[str]:
+def advice(report: Report) -> list[str]:
     """Collect the advice of every finding and reason, the most pressing first, each once."""
     kinds = report["summary"]["findings"]
-    advice = [known.do for kind, known in _reasons.FINDINGS.items() if kinds.get(kind)]
+    found = [known.do for kind, known in _reasons.FINDINGS.items() if kinds.get(kind)]
     standings = sorted(
         (one for one in report["devices"] if one["reason"]), key=lambda one: -_readiness.STATES.index(one["state"])
     )
     for reason in dict.fromkeys(one["reason"] for one in standings):
         known = _reasons.REASONS.get(reason or "")
-        advice.append(known.do if known else None)
+        found.append(known.do if known else None)
     if not report["devices"]:
-        advice.append("No VFIO device was found. What was dropped, and why, stands in the notes of the JSON file.")
-    lines = [f"  - {line}" for line in dict.fromkeys(advice) if line]
+        found.append("No VFIO device was found. What was dropped, and why, stands in the notes of the JSON file.")
+    lines = [line for line in dict.fromkeys(found) if line]
     if not lines and report["summary"]["devices"]["ready"]:
-        lines = ["  - Nothing stands in the way."]
+        lines = ["Nothing stands in the way."]
+    return lines
+
+
+def _next(report: Report) -> list[str]:
+    lines = [f"  - {line}" for line in advice(report)]
     return ["What to do next", *lines] if lines else []
 
 
@@ -337,10 +384,10 @@ def _some(items: list[str], limit: int, between: str = ", ") -> str:
     return between.join(items[:limit] + more)
 
 
-def _span(seconds: int) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
+def span(seconds: int) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
     return f"{seconds} s"
 
 
@@ -366,7 +413,7 @@ def _fit(line: str) -> list[str]:
 
 def contents(
     report: Report, snapshots: t.Mapping[str, _model.Snapshot], verdicts: t.Mapping[str, _model.VerdictSet]
-) -> dict[str, t.Any]:
+) -> Contents:
     """Put every contract into one: the pairings, and what was made of them and for them.
 
     Its keys are those of the pairings and more, so whatever reads pairings reads this file too.
@@ -376,11 +423,22 @@ def contents(
         "summary": report["summary"],
         "devices": report["devices"],
         "workloads": report["workloads"],
+        "drains": report["drains"],
+        "capacity": report["capacity"],
+        "plan": report["plan"],
         "facts": [
             {"host": host, "snapshot": snapshots.get(host), "verdicts": verdicts.get(host)}
             for host in sorted({*snapshots, *verdicts})
         ],
     }
+
+
+def fingerprint(report: Report) -> str:
+    """SHA-256 of all that a report says but for what passes, see ``differ``; renderings are compared by it."""
+    held = contents(report, {}, {})
+    names = sorted([*key, name] for key, name in report["names"].items())
+    lines = (_timeless(json.dumps(part)) for part in (held, names))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def differ(before: t.Iterable[str], after: t.Iterable[str]) -> bool:

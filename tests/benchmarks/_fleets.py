@@ -217,7 +217,8 @@ def _devices(
         named = [(_uuid(chance), place) for place in own]
         devices += [_device(uuid, place, release, holders) for uuid, place in named]
         ids = [uuid for uuid, _place in named]
-        workloads.append({"id": vm, "kind": "qemu", "name": f"vm-{vm[:8]}", "uuid": vm, "pid": 4711, "devices": ids})
+        named_vm = {"id": vm, "kind": "qemu", "name": f"vm-{vm[:8]}", "uuid": vm, "pid": 4711, "state": "running"}
+        workloads.append({**named_vm, "devices": ids})
     return devices, workloads
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.vfio.migration.tests.fleet.simulated import fleet, inplace, namespace
 
 from . import ansible_test, setup
-from .steps import LeftOut, Session, Step, run_steps, table
+from .steps import Failed, LeftOut, Session, Step, run_steps, table
 
 ROOT = setup.ROOT
 
@@ -62,6 +62,14 @@ def libvirt(session: Session) -> None:
     if setup.libvirt_python() is None:
         raise LeftOut("no Python here has libvirt's binding: install python3-libvirt.")
     session.run("pytest", "-q", "tests/integration/libvirt")
+
+
+def browser(session: Session) -> None:
+    """The HTML report in a real browser; its pictures are kept below .cache/artefacts."""
+    problem = setup.missing_browser() or inplace.missing()
+    if problem:
+        raise Failed(problem)
+    session.run("pytest", "-q", "tests/integration/browser")
 
 
 def faults(session: Session) -> None:
@@ -141,6 +149,7 @@ SUITES: dict[str, tuple[Step, ...]] = {
         UNIT,
         SIMULATED,
         Step("libvirt", libvirt),
+        Step("browser", browser),
         *SANITY,
         *UNITS,
         Step("molecule", molecule),

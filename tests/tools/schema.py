@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the JSON schema of plan files from their contract in ``_model.py``: ``./dev schema``.
+"""Write the JSON schemas of plan files and of the report's JSON file from their contracts: ``./dev schema``.
 
-Editors and other tools check a plan with it. What relates several values (UUIDs that must differ, source and target)
-only ``plugin_utils/_plan.py`` checks.
+Editors and other tools check files with them. What relates several values (UUIDs of a plan that must differ, source and
+target) only ``plugin_utils/_plan.py`` checks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan, _report
 
-DEST = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "plan.schema.json"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
+CONTRACTS: dict[str, type] = {"plan": _model.Plan, "report": _report.Contents}
 
 Schema = dict[str, t.Any]
 
@@ -48,8 +49,13 @@ _LEAVES: dict[t.Any, Schema] = {
 
 def schema(contract: type) -> Schema:
     """The schema of a contract and of all that it holds, with the descriptions that stand in the code."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"vfio.migration {contract.__name__}"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"vfio.migration {name(contract)}"}
     return {**head, **_record(contract)}
+
+
+def name(contract: type) -> str:
+    """What its files are called."""
+    return next(known for known, one in CONTRACTS.items() if one is contract).capitalize()
 
 
 def _of(hint: t.Any) -> Schema:
@@ -63,7 +69,8 @@ def _of(hint: t.Any) -> Schema:
     if origin is t.Literal:
         return {"enum": list(inner)}
     if origin is dict:
-        return {"type": "object"}
+        values = {} if inner[1] is t.Any else {"additionalProperties": _of(inner[1])}
+        return {"type": "object", **values}
     if origin in (t.Union, types.UnionType) and inner[1:] == (type(None),):
         return {"anyOf": [_of(inner[0]), {"type": "null"}]}
     raise TypeError(f"no schema for {hint}")
@@ -71,9 +78,9 @@ def _of(hint: t.Any) -> Schema:
 
 def _record(contract: type) -> Schema:
     hints = t.get_type_hints(contract)
-    said = _descriptions(contract.__name__)
+    said = _descriptions(contract)
     fields = {
-        name: {**_of(hint), **({"description": said[name]} if name in said else {})} for name, hint in hints.items()
+        field: {**_of(hint), **({"description": said[field]} if field in said else {})} for field, hint in hints.items()
     }
     if "schema_version" in fields:
         fields["schema_version"] = {"const": _model.SCHEMA_VERSION}
@@ -81,33 +88,44 @@ def _record(contract: type) -> Schema:
         "type": "object",
         "description": " ".join((inspect.getdoc(contract) or "").split()),
         "properties": fields,
-        "required": [name for name in hints if name not in _plan.MAY_LACK.get(contract, {})],
+        "required": [field for field in hints if field not in _plan.MAY_LACK.get(contract, {})],
     }
 
 
 @functools.cache
-def _model_tree() -> ast.Module:
-    return ast.parse(inspect.getsource(_model))
+def _classes(module: types.ModuleType) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)}
 
 
-def _descriptions(record: str) -> dict[str, str]:
-    """The texts that follow the fields of a record."""
-    body = next(node.body for node in _model_tree().body if isinstance(node, ast.ClassDef) and node.name == record)
-    return {
-        node.target.id: " ".join(str(ast.literal_eval(text.value)).split())
-        for node, text in itertools.pairwise(body)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Expr)
-    }
+def _descriptions(record: type) -> dict[str, str]:
+    """The texts that follow the fields of a record, and of the record that it extends."""
+    module = sys.modules[record.__module__]
+    written = _classes(module)[record.__name__]
+    said: dict[str, str] = {}
+    for one in written.bases:  # Python 3.11 forgets what a TypedDict was made of
+        base = functools.reduce(getattr, ast.unparse(one).split("."), t.cast("t.Any", module))
+        if t.is_typeddict(base):
+            said.update(_descriptions(base))
+    for node, text in itertools.pairwise(written.body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Expr):
+            said[node.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return said
 
 
-def rendered() -> str:
-    return json.dumps(schema(_model.Plan), indent=2) + "\n"
+def rendered(contract: type) -> str:
+    return json.dumps(schema(contract), indent=2) + "\n"
+
+
+def path(contract: type) -> Path:
+    """Where its schema is published."""
+    return FOLDER / f"{name(contract).lower()}.schema.json"
 
 
 def main() -> int:
-    DEST.parent.mkdir(parents=True, exist_ok=True)
-    DEST.write_text(rendered(), encoding="ascii")
-    print(f"Wrote {DEST}.")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for contract in CONTRACTS.values():
+        path(contract).write_text(rendered(contract), encoding="ascii")
+        print(f"Wrote {path(contract)}.")
     return 0
 
 

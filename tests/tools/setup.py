@@ -35,7 +35,8 @@ FLEET_COMMANDS = {
     "sshd": "openssh-server",
     "unshare": "util-linux",
 }
-DEV_COMMANDS = {**FLEET_COMMANDS, "git": "git", "shellcheck": "shellcheck"}
+BROWSER_COMMANDS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+DEV_COMMANDS = {**FLEET_COMMANDS, **BROWSER_COMMANDS, "git": "git", "shellcheck": "shellcheck"}
 COMMANDS = {"fleet": FLEET_COMMANDS, "dev": DEV_COMMANDS}
 
 
@@ -75,6 +76,18 @@ def import_tree() -> None:
 def has(command: str) -> bool:
     """Also true of commands that only root has on PATH."""
     return bool(shutil.which(command, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])))
+
+
+def missing_browser() -> str | None:
+    """One sentence that says what a test in a real browser lacks here."""
+    missing = [package for command, package in BROWSER_COMMANDS.items() if not shutil.which(command)]
+    return f"no browser to look at the report with: install {' and '.join(missing)}." if missing else None
+
+
+def browser() -> tuple[Path, Path]:
+    """The browser and what drives it."""
+    chromium, driver = (Path(str(shutil.which(command))) for command in BROWSER_COMMANDS)
+    return chromium, driver
 
 
 def system_packages(needs: str) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The published JSON schema of plans is current, and agrees with what the collection itself checks."""
+"""The published JSON schemas are current, and agree with what the collection itself checks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _plan, _report
 from ansible_collections.vfio.migration.tests.tools import schema
-from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data, plan_data
 
 CHECKER = jsonschema.Draft202012Validator(schema.schema(_model.Plan))
-EXAMPLES = sorted((schema.DEST.parents[2] / "tests" / "plans").glob("*.json"))
+EXAMPLES = sorted((schema.FOLDER.parents[1] / "tests" / "plans").glob("*.json"))
 
 
 def agreed(plan: object) -> bool:
@@ -31,9 +31,31 @@ def agreed(plan: object) -> bool:
     return taken
 
 
-def test_the_published_schema_is_current() -> None:
-    assert schema.DEST.read_text(encoding="ascii") == schema.rendered(), "run ./dev schema"
-    jsonschema.Draft202012Validator.check_schema(schema.schema(_model.Plan))
+@pytest.mark.parametrize("contract", schema.CONTRACTS.values(), ids=schema.CONTRACTS)
+def test_the_published_schema_is_current(contract: type) -> None:
+    assert schema.path(contract).read_text(encoding="ascii") == schema.rendered(contract), "run ./dev schema"
+    jsonschema.Draft202012Validator.check_schema(schema.schema(contract))
+
+
+def test_every_field_of_a_report_says_what_it_means() -> None:
+    fields = schema.schema(_report.Contents)["properties"]
+    assert set(fields) == set(t.get_type_hints(_report.Contents))
+    own = set(fields) - set(t.get_type_hints(_model.Pairings))
+    assert all("description" in fields[name] for name in own)
+    assert fields["partial"]["description"].startswith("True when a host")
+
+
+def test_a_report_passes_its_schema_and_its_contract() -> None:
+    report = page_data.large(6)
+    contents = json.loads(json.dumps(_report.contents(report, {}, {})))
+    broken = {"partial": "yes", "capacity": [{}], "plan": 1, "devices": [{"host": 1}], "facts": None}
+    broken["schema_version"] = 7
+    checker = jsonschema.Draft202012Validator(schema.schema(_report.Contents))
+    assert list(checker.iter_errors(contents)) == []
+    assert _contracts.check(_report.Contents, contents, "report") == []
+    for key, value in broken.items():
+        assert not checker.is_valid({**contents, key: value}), key
+        assert _contracts.check(_report.Contents, {**contents, key: value}, "report"), key
 
 
 def test_every_field_of_a_move_is_there_with_what_it_means() -> None:
@@ -53,7 +75,7 @@ def test_example_plans_pass_both(path: t.Any) -> None:
 
 
 def test_the_plan_of_the_guide_is_a_plan() -> None:
-    guide = (schema.DEST.parents[1] / "docsite" / "rst" / "guide_targets.rst").read_text(encoding="utf-8")
+    guide = (schema.FOLDER.parent / "docsite" / "rst" / "guide_targets.rst").read_text(encoding="utf-8")
     block = guide.partition(".. code-block:: json\n")[2].partition("\n\n``source``")[0]
     assert agreed(json.loads(block))
     assert _plan.load(json.loads(block))["id"] == "rack7"

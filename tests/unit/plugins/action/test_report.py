@@ -14,6 +14,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.vfio.migration.plugins.action import report as action
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import report_data as data
 
 
@@ -126,10 +127,92 @@ def test_broken_facts_of_one_host_are_left_out(pairings: str, tmp_path: pathlib.
     ]
 
 
+PAGES = ("html", "markdown")
+
+
+def test_it_writes_a_page_and_a_ticket(pairings: str, tmp_path: pathlib.Path) -> None:
+    args = {"pairings": pairings, "show": False, **{key: str(tmp_path / f"report.{key}") for key in PAGES}}
+    result = run(args)
+    assert {key: result[key] for key in (*PAGES, "dest")} == {**{key: args[key] for key in PAGES}, "dest": None}
+    assert result["changed"] is True
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (tmp_path / "report.markdown").read_text(encoding="utf-8").startswith("# VFIO migration readiness")
+    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairings.json", "report.html", "report.markdown"]
+
+
+@pytest.mark.parametrize("key", PAGES)
+def test_a_page_that_says_the_same_later_is_no_change(key: str, pairings: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "report"
+    args = {"pairings": pairings, "show": False, key: str(path)}
+    assert run(args)["changed"] is True
+    first = path.read_bytes()
+    assert run(args)["changed"] is False
+    assert path.read_bytes() == first  # the same facts give the same bytes
+    later = {**data.small(), "time": "2026-11-23T19:04:14Z"}
+    assert run({**args, "pairings": later})["changed"] is False
+    assert b"2026-11-23T19:04:14Z" in path.read_bytes()
+    assert run({**args, "pairings": {**later, "findings": []}})["changed"] is True
+    path.write_text("damaged")
+    assert run({**args, "pairings": {**later, "findings": []}})["changed"] is True
+
+
+def test_the_name_of_a_vm_is_a_change(pairings: str, tmp_path: pathlib.Path) -> None:
+    args = {"pairings": pairings, "show": False, "html": str(tmp_path / "report.html")}
+    run(args)
+    assert run(args, {"hv1": {"vfio_migration": data.snapshot("hv1", {"vm-1": "web1"})}})["changed"] is True
+
+
+@pytest.mark.fault("P10")
+@pytest.mark.parametrize("key", PAGES)
+def test_check_mode_writes_no_page(key: str, pairings: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "report"
+    assert run({"pairings": pairings, key: str(path), "show": False}, check=True)["changed"] is True
+    assert not path.exists()
+
+
+def test_it_shows_a_plan_from_a_file_or_as_it_is(pairings: str, tmp_path: pathlib.Path) -> None:
+    plan, dest = plan_data.two(), tmp_path / "report.json"
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan), encoding="utf-8")
+    ticket = tmp_path / "report.md"
+    args = {"pairings": pairings, "dest": str(dest), "markdown": str(ticket), "show": False}
+    for given in (plan, str(path)):
+        run({**args, "plan": given})
+        assert json.loads(dest.read_text(encoding="ascii"))["plan"]["id"] == plan["id"]
+        assert f"Plan {plan['id']}: " in ticket.read_text(encoding="utf-8")
+    for nothing in (None, ""):
+        run({**args, "plan": nothing})
+        assert json.loads(dest.read_text(encoding="ascii"))["plan"] is None
+    # What reads pairings reads this file too.
+    assert run({"pairings": str(dest), "show": False})["summary"]
+
+
+@pytest.mark.fault("L9")
+@pytest.mark.parametrize("change", [{"schema_version": 7}, {"moves": 3}])
+def test_a_plan_of_another_version_is_one_clear_error(
+    change: dict[str, t.Any], pairings: str, tmp_path: pathlib.Path
+) -> None:
+    args = {"pairings": pairings, "plan": {**plan_data.two(), **change}, "html": str(tmp_path / "report.html")}
+    said = r"^vfio\.migration\.report: plan\.(schema_version must be 1, not 7: make a new plan|moves must be a list)"
+    with pytest.raises(AnsibleActionFail, match=said):
+        run(args)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("key", PAGES)
+def test_a_page_for_a_folder_that_is_not_there_is_said_so(key: str, pairings: str, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"cannot write .* the folder .* does not exist"):
+        run({"pairings": pairings, key: str(tmp_path / "missing" / "x"), "show": False})
+
+
 REFUSED = {
     "not there": (None, "cannot read the pairings"),
     "not JSON": ("{", "is not JSON"),
-    "another version": (json.dumps({**data.small(), "schema_version": 7}), "schema_version must be 1, not 7"),
+    "another version": (
+        json.dumps({**data.small(), "schema_version": 7}),
+        "schema_version must be 1, not 7: run the readiness playbook again",
+    ),
     "wrong type": (json.dumps({**data.small(), "hosts": 3}), ".hosts must be a list, not int"),
 }
 

@@ -244,6 +244,9 @@ def test_the_file_holds_every_contract_unchanged(string: str, tmp_path: pathlib.
         "summary": report["summary"],
         "devices": report["devices"],
         "workloads": report["workloads"],
+        "drains": report["drains"],
+        "capacity": report["capacity"],
+        "plan": None,
         "facts": [
             {"host": "hv1", "snapshot": snapshots["hv1"], "verdicts": verdicts["hv1"]},
             {"host": "hv2", "snapshot": snapshots["hv2"], "verdicts": None},

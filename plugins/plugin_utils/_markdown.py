@@ -1,0 +1,170 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Report -> Markdown for a ticket: what the HTML page says, cut where a ticket would burst.
+
+This file is private to the collection and pure. Trackers run Markdown of anyone, so all that hosts say is escaped: it
+makes no markup, no link, and mentions nobody.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _itinerary, _overview, _readiness, _reasons, _report
+
+ROWS: t.Final = 40
+"""Of one table; the largest trackers take 65,536 characters."""
+
+NAMES: t.Final = 5
+CELL: t.Final = 120
+
+_MARKUP = re.compile(r"[`*_\[\]<>|~!#{}()\"'$^]")
+_STATES: t.Final[dict[str, str]] = {
+    "ready": "ready",
+    "no_room": "no room",
+    "unknown": "unknown",
+    "blocked": "blocked",
+    "idle": "nothing to move",
+    "lost": "not known",
+}
+
+
+def render(report: _report.Report, fingerprint: str) -> str:
+    """The whole text; ``fingerprint`` is in its last line, for the next run to compare."""
+    pairings = report["pairings"]
+    partial = ", **PARTIAL**" if pairings["partial"] else ""
+    parts = [
+        [f"# VFIO migration readiness, {text(pairings['time'])}{partial}"],
+        _glance(report),
+        _section("What to do next", [f"- {text(line, 400)}" for line in _report.advice(report)]),
+        _hosts(report),
+        _not_ready(report),
+        _section("Who may move where", _fenced(_report.matrix(pairings))),
+        _capacity(report["capacity"]),
+        _plan(report["plan"]),
+        _findings(pairings["findings"]),
+        [f"<!-- fingerprint {fingerprint} -->"],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def text(said: str, limit: int = CELL) -> str:
+    """What a host says, so that Markdown shows it as it is and does nothing else with it."""
+    shown = _report.plain(said, limit).replace("&", "&amp;").replace("\\", "\\\\")
+    shown = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", shown)
+    # Trackers link what looks like an address, and call whoever is mentioned.
+    return shown.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines] if lines else []
+
+
+def _table(heads: t.Sequence[str], rows: list[list[str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["| " + " | ".join(row) + " |" for row in (list(heads), ["---"] * len(heads), *rows[:ROWS])]
+    more = len(rows) - ROWS
+    return [*lines, *(["", f"{more} more rows are in the HTML and JSON files."] if more > 0 else [])]
+
+
+def _fenced(lines: list[str]) -> list[str]:
+    """Lines in columns; the fence is longer than any that they hold."""
+    if not lines:
+        return []
+    longest = max(map(len, re.findall("`+", "\n".join(lines))), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *lines, fence]
+
+
+def _glance(report: _report.Report) -> list[str]:
+    drains = [one["state"] for one in report["drains"]]
+    counts: dict[str, t.Mapping[str, int]] = {
+        "hosts, by whether they can be emptied": {state: drains.count(state) for state in _overview.DRAIN_STATES},
+        "VMs": report["summary"]["workloads"],
+        "devices": report["summary"]["devices"],
+    }
+    rows = [[what, *(str(found.get(state, "")) for state in _STATES)] for what, found in counts.items()]
+    return _section("At a glance", _table(["", *_STATES.values()], rows))
+
+
+def _hosts(report: _report.Report) -> list[str]:
+    order = {state: number for number, state in enumerate(reversed(_overview.DRAIN_STATES))}
+    both = zip(report["drains"], report["pairings"]["hosts"], strict=True)
+    rows = []
+    for one, host in sorted(both, key=lambda pair: order[pair[0]["state"]]):
+        why = [f"{each['count']}: {text(_reasons.sentence(each['reason'], each['errno']))}" for each in one["why"]]
+        why += [text(error) for error in host["errors"][:1]]
+        planned = {None: "", True: "empties it", False: "does not empty it"}[one["emptied"]]
+        rows.append([text(one["host"]), _STATES[one["state"]], str(one["leaving"]), planned, "; ".join(why[:3])])
+    heads = ("Host", "Can be emptied now", "To move", "Plan", "What stands in the way")
+    return _section("Which hosts can be emptied now", _table(heads, rows))
+
+
+def _not_ready(report: _report.Report) -> list[str]:
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for state in reversed(_readiness.STATES[1:]):
+        for one in (*report["workloads"], *report["devices"]):
+            if one["state"] == state:
+                reason = _reasons.sentence(one["reason"], one["errno"])
+                groups.setdefault((_STATES[state], "device" if one["device"] else "VM", reason), []).append(
+                    _who(one, report)
+                )
+    rows = [[state, f"{len(who)} {kind}", text(why), _some(who)] for (state, kind, why), who in groups.items()]
+    return _section("VMs and devices that are not ready", _table(("State", "Number", "Why", "Which"), rows))
+
+
+def _who(one: _readiness.Standing, report: _report.Report) -> str:
+    vm = one["workload"] and report["names"].get((one["host"], one["workload"]), one["workload"])
+    return f"{text(one['device'] or vm or '')} on {text(one['host'])}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return ", ".join(names[:NAMES]) + more
+
+
+def _capacity(groups: list[_overview.Usage]) -> list[str]:
+    rows = []
+    for group in groups:
+        sums: dict[str, list[int]] = {}
+        for parent in group["parents"]:
+            for use in parent["types"]:
+                one = sums.setdefault(use["type"] or "type not known", [0, 0])
+                one[0] += use["used"]
+                one[1] += use["room"] or 0
+        coupled = "one type" if len(sums) == 1 else _coupling(group["model"])
+        parents = str(len(group["parents"]))
+        rows += [
+            [text(group["driver"] or ""), text(name), parents, str(used), str(free), coupled]
+            for name, (used, free) in sums.items()
+        ]
+    heads = ("Driver", "Type", "Parents", "Used", "Free, by this type alone", "Coupling")
+    return _section("Capacity", _table(heads, rows))
+
+
+def _coupling(model: str) -> str:
+    known = {"independent": "none", "silent": "not known"}
+    return known.get(model, f"coupled ({model.replace('_', ' ')}): free places are alternatives")
+
+
+def _plan(plan: _model.Plan | None) -> list[str]:
+    if plan is None:
+        return []
+    lines = _itinerary.lines(plan)
+    more = [f"... and {len(lines) - 5 * ROWS} more lines, see the plan file"] if len(lines) > 5 * ROWS else []
+    return _section("Evacuation plan", _fenced(lines[: 5 * ROWS] + more))
+
+
+def _findings(findings: list[_model.Finding]) -> list[str]:
+    order = list(_reasons.FINDINGS)
+    ranked = sorted(findings, key=lambda one: order.index(one["kind"]) if one["kind"] in order else len(order))
+    rows = [
+        [text(one["kind"].replace("_", " ")), _some([text(host) for host in one["hosts"]]), text(one["item"]),
+         text(one["detail"], 300)]
+        for one in ranked
+    ]  # fmt: skip
+    return _section("Findings", _table(("Finding", "Hosts", "Item", "What, and what to do"), rows))

@@ -1,0 +1,245 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTML report in a real browser: of the demo's six hosts, of a thousand, and of one where every text is hostile."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+from selenium.webdriver import ActionChains, Keys
+
+from ansible_collections.vfio.migration.plugins.plugin_utils import _report
+from ansible_collections.vfio.migration.tests.integration.browser.conftest import Page
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data
+
+
+def requests(page: Page) -> list[str]:
+    """Addresses that the page asked for since it was opened."""
+    messages = [json.loads(entry["message"])["message"] for entry in page.driver.get_log("performance")]
+    sent = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+    return [url for url in sent if not url.startswith("data:")]
+
+
+def focused(page: Page) -> str:
+    return str(page.run("const a = document.activeElement; return a.tagName + ' ' + (a.id || a.className)"))
+
+
+SECTIONS = ("glance", "hosts", "matrix", "items", "capacity", "plan", "findings")
+
+
+def pictures(page: Page, name: str) -> None:
+    for section in SECTIONS:
+        page.picture(f"{name}-{section}", f"#{section}")
+
+
+def settled(page: Page) -> None:
+    """Wait for what a change of size or colours draws again."""
+    page.driver.execute_async_script("const [done] = arguments; setTimeout(done, 400)")
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for it, not for long."""
+    script = "const [done] = arguments, end = Date.now() + 10000; const look = () => (%s) ? done(true) : "
+    script += "Date.now() > end ? done(false) : setTimeout(look, 50); look()"
+    assert page.driver.execute_async_script(script % condition), condition
+
+
+def drawn(page: Page, selector: str) -> str:
+    """The pixels of the first chart in there."""
+    return str(page.run("return document.querySelector(arguments[0] + ' canvas').toDataURL()", selector))
+
+
+@pytest.mark.parametrize("name", ["small", "large", "hostile"])
+def test_it_loads_in_silence_and_asks_for_nothing(page: Page, name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(name)
+    page.driver.get_log("performance")
+    page.open(path)
+    assert requests(page) == [path.as_uri()]
+    assert page.run("return document.querySelectorAll('canvas').length") > 2
+    pictures(page, name)
+    assert page.errors() == []
+    assert page.driver.title == "VFIO migration readiness"
+
+
+def test_the_playbook_writes_all_three(small: pathlib.Path) -> None:
+    assert "blocked" in small.with_suffix(".md").read_text(encoding="utf-8")
+    found = json.loads(small.with_suffix(".json").read_text(encoding="ascii"))
+    assert {one["host"]: one["state"] for one in found["drains"]}["hv1"] == "blocked"
+    assert found["plan"]["id"] == "small"
+    assert {one["model"] for one in found["capacity"]} >= {"vector", "silent"}
+
+
+def test_a_thousand_hosts_make_a_file_to_mail(large: pathlib.Path) -> None:
+    assert large.stat().st_size < 10 * 2**20
+
+
+def test_a_thousand_hosts_are_shown_and_filtered_soon(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    timing = page.run("const [n] = performance.getEntriesByType('navigation'); return n.loadEventEnd - n.responseEnd")
+    assert timing < 20_000  # on a busy machine; alone it takes one second
+    assert page.run("return document.querySelectorAll('*').length") < 10_000
+    assert len(page.rows("hosts")) == 25
+    assert "found" in page.search("hv00777")
+    assert [row.split()[0] for row in page.rows("hosts")] == ["hv00777"]
+
+
+def test_the_filter_finds_hosts_vms_devices_types_and_strings(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    blocks = "return [...document.querySelectorAll('#matrix details:not([hidden]) summary')].map(one => one.innerText)"
+    everything = page.run(blocks)
+    page.search("web1")
+    assert ["web1" in row for row in page.rows("items")] == [True, True]  # the VM, and its device
+    assert [name.split()[1] for name in page.run(blocks)] == ["nvidia-35"]
+    page.search("10DE-20B5-35-550.2")
+    # A device of another type was asked for the string as well.
+    assert [name.split()[1] for name in page.run(blocks)] == ["nvidia-35", "nvidia-36"]
+    page.search("0000:5e:00.2")
+    assert any("net1" in row for row in page.rows("items"))
+    assert page.search("no such thing") == "0 rows found"
+    assert page.run(blocks) == []
+    assert page.one("#matrix > p:last-of-type").text == "No class fits the filter."
+    page.search("hv1")
+    page.search("")
+    assert page.run(blocks) == everything
+
+
+def test_tables_are_narrowed_and_sorted(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    page.run(
+        "const s = document.querySelector('#items select'); s.value = 'unknown'; s.dispatchEvent(new Event('change'))"
+    )
+    assert page.rows("items")
+    assert all("unknown" in row for row in page.rows("items"))
+    head = page.one("#hosts th button")
+    head.send_keys("\n")
+    up = page.rows("hosts")
+    head.send_keys("\n")
+    assert up == sorted(up)
+    assert page.rows("hosts") == up[::-1]
+    assert page.one("#hosts th").get_attribute("aria-sort") == "descending"
+
+
+def test_a_thousand_hosts_come_a_page_at_a_time(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    page.one("#hosts button.more").send_keys("\n")
+    assert len(page.rows("hosts")) == 525
+    page.one("#hosts button.more").send_keys("\n")
+    assert len(page.rows("hosts")) == 1000
+    assert not page.one("#hosts button.more").is_displayed()
+
+
+def test_the_matrix_is_read_with_the_keyboard_alone(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    body = page.one("body")
+    body.send_keys("/")
+    assert focused(page) == "INPUT search"
+    grid = page.one("#matrix .chart")
+    page.run("arguments[0].focus()", grid)
+    grid.send_keys(Keys.ARROW_RIGHT)
+    grid.send_keys(Keys.ARROW_RIGHT)
+    said = page.one("#matrix .state").text
+    assert said.startswith("s3: 3 on hv2 to t6: new on hv1: accepted, and there is room")
+    grid.send_keys(Keys.ENTER)
+    detail = page.one("#matrix .detail")
+    assert detail.is_displayed()
+    assert focused(page) == "DIV detail"
+    strings = ("10de-20b5-35-550.2", "10de-20b5-35-550.4")
+    for word in (*strings, "can not be undone", "Asked", "web2", "the device's own node"):
+        assert word in detail.text, word
+    page.picture("small-evidence", "#matrix")
+    detail.send_keys(Keys.ESCAPE)
+    assert not detail.is_displayed()
+    assert focused(page) == "DIV chart"
+    assert page.errors() == []
+
+
+def test_every_control_is_reached_with_the_tab_key(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    seen = []
+    for _press in range(40):
+        page.run("return document.activeElement").send_keys(Keys.TAB)
+        seen.append(focused(page))
+    assert seen[0] == "A skip"
+    assert "INPUT search" in seen
+    assert sum(one.startswith("SUMMARY") for one in seen) >= 3
+    assert "DIV chart" in seen
+
+
+def test_a_mouse_opens_a_cell(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    canvas = page.one("#matrix canvas")
+    ActionChains(page.driver).move_to_element(canvas).click().perform()
+    assert page.one("#matrix .detail").is_displayed()
+    assert page.one("#matrix .state").text
+
+
+def test_waves_open_to_their_moves(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    grid = page.one("#plan .chart")
+    page.run("arguments[0].focus()", grid)
+    grid.send_keys(Keys.ARROW_DOWN)
+    assert page.one("#plan .state").text.startswith("wave 1, from hv")
+    grid.send_keys(Keys.ENTER)
+    assert "vm-" in page.one("#plan .detail").text
+    assert "One more instance" in page.one("#plan").text
+
+
+def test_in_the_dark(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    light, chart = page.run(paper), drawn(page, "#capacity")
+    page.media(prefers_color_scheme="dark")
+    settled(page)
+    assert light == "rgb(255, 255, 255)"
+    assert page.run(paper) == "rgb(18, 23, 29)"
+    assert drawn(page, "#capacity") != chart
+    pictures(page, "dark-small")
+    assert page.errors() == []
+
+
+def test_on_paper(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    page.media(prefers_color_scheme="dark")
+    settled(page)
+    made = page.printed("small")
+    page.media("print", prefers_color_scheme="dark")
+    settled(page)
+    assert made.startswith(b"%PDF")
+    assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.one("#filter").is_displayed()
+    until(page, "[...document.querySelectorAll('canvas')].every(one => one.clientWidth <= 680)")  # a page is as wide
+    pictures(page, "print-small")
+    assert page.errors() == []
+
+
+@pytest.mark.fault("L10")
+def test_hostile_texts_are_texts(page: Page, hostile: pathlib.Path) -> None:
+    page.open(hostile)
+    for number in range(len(page.all("#matrix .chart"))):
+        grid = page.all("#matrix .chart")[number]
+        page.run("arguments[0].focus()", grid)
+        grid.send_keys(Keys.ARROW_RIGHT)
+        grid.send_keys(Keys.ENTER)
+    assert page.driver.title == "VFIO migration readiness"
+    assert page.all("main script, main img, main svg, main iframe, main style, main a[href]") == []
+    shown = page.run("return document.querySelector('main').textContent")
+    for text in page_data.HOSTILE:
+        assert _report.plain(text, 5000) in shown, text[:40]
+    assert not any(char in shown for char in "\0\a\x1b\u202e")
+    widths = page.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert widths[0] <= widths[1]  # long texts do not push the page apart
+    assert page.errors() == []
+
+
+def test_the_policy_of_the_page_stops_what_is_not_its_own(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    page.run(
+        "const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i);"
+    )
+    settled(page)
+    assert page.driver.title == "VFIO migration readiness"
+    assert sum("Content Security Policy" in error for error in page.errors()) >= 2

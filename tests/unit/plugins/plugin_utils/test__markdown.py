@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Markdown of a report: all that the page says, short enough for a ticket, and harmless in one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.vfio.migration.plugins.plugin_utils import _markdown, _report
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data, report_data
+
+ENTITY = re.compile(r"&(?:#\d+|amp);")
+SECTIONS = [
+    "At a glance",
+    "What to do next",
+    "Which hosts can be emptied now",
+    "VMs and devices that are not ready",
+    "Who may move where",
+    "Capacity",
+    "Evacuation plan",
+    "Findings",
+]
+
+
+def test_it_has_every_section() -> None:
+    text = _markdown.render(page_data.large(60), "1")
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS
+    assert "exclusive): free places are alternatives" in text
+    assert "| hv00059 | not known | 0 |" in text
+    assert text.endswith("<!-- fingerprint 1 -->\n")
+
+
+def test_without_facts_and_plan_it_has_the_rest() -> None:
+    text = _markdown.render(_report.build(report_data.small()), "1")
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS[:5] + SECTIONS[-1:]
+    assert text.startswith("# VFIO migration readiness, 2026-11-22T19:04:14Z, **PARTIAL**\n")
+    assert "| hv2 | no room | 1 |  | 1: accepted elsewhere, but no host has room |" in text
+
+
+def test_a_thousand_hosts_fit_into_a_ticket() -> None:
+    text = _markdown.render(page_data.large(), "1")
+    assert len(text) < 65536
+    assert "more rows are in the HTML and JSON files." in text
+
+
+@given(st.text() | st.sampled_from(page_data.HOSTILE))
+@pytest.mark.fault("L10")
+def test_what_hosts_say_is_no_markup(said: str) -> None:
+    shown = ENTITY.sub("", _markdown.text(said))
+    assert not set(shown) & set("`*_[]<>|~!#{}()\"'$^@\n&")
+    assert "://" not in shown
+    assert "www." not in shown
+    assert not re.search(r"(?<!\\)(?:\\\\)*\\(?!\\)", shown)  # backslashes come in pairs
+
+
+@pytest.mark.fault("L10")
+def test_hostile_texts_break_neither_tables_nor_fences() -> None:
+    text = _markdown.render(page_data.hostile(), "1")
+    fence = 0
+    heads = 0
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fence = len(line) - len(line.lstrip("`")) if not fence else 0
+        elif line.startswith("|") and not fence:
+            heads = heads or line.count("|")
+            assert line.count("|") == heads, line
+        elif not fence:
+            heads = 0
+            assert "<" not in line.replace("<!-- fingerprint", "")
+    assert not fence
