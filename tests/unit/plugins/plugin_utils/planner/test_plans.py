@@ -1,0 +1,79 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner against the checker and against exhaustive search, on random fleets."""
+
+from __future__ import annotations
+
+import json
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _nodes, _pairing, _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation, _fold, _highs, _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._checker import violations
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
+
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def planned(case: Case) -> tuple[_model.Plan, list[str]]:
+    """A plan, and what the checker says of it."""
+    hosts = _nodes.load(case.facts)
+    policy = _policy.read(case.options, hosts)
+    pairings = _pairing.pairings(case.facts, fleet_data.DAY, fleet_data.NOW, "all" if policy.rolling else "devices")
+    plan = _evacuation.plan(case.facts, case.options, fleet_data.NOW, fleet_data.DAY)
+    states = {one["host"]: one["state"] for one in pairings["hosts"]}
+    snapshots = {one.name: one.snapshot for one in hosts if one.snapshot and states[one.name] in ("fresh", "cached")}
+    return plan, violations(plan, snapshots, pairings, policy)
+
+
+@pytest.mark.fault("L1", "L2", "L3", "L7", "C16")
+@FEW
+@given(fleets.cases(rolling=False))
+def test_a_drain_keeps_every_rule(case: Case) -> None:
+    plan, wrong = planned(case)
+    event(f"{min(3, len(plan['moves']))} moves, {min(2, len(plan['stuck']))} stuck")
+    assert wrong == []
+
+
+@pytest.mark.fault("L1", "L2", "L3", "L4", "L7")
+@FEW
+@given(fleets.cases(rolling=True))
+def test_a_rolling_maintenance_keeps_every_rule(case: Case) -> None:
+    plan, wrong = planned(case)
+    event(f"{min(5, len(plan['moves']))} moves, {min(2, len(plan['stuck']))} stuck")
+    assert wrong == []
+
+
+@FEW
+@given(fleets.cases(rolling=True))
+def test_every_plan_is_one_that_can_be_read(case: Case) -> None:
+    plan, _wrong = planned(case)
+    assert _contracts.check(_model.Plan, plan, "plan") == []
+    assert _plan.load(json.loads(json.dumps(plan))) == plan
+
+
+@pytest.mark.fault("L3", "L7")
+@pytest.mark.parametrize("proven", [False, True], ids=["library", "highs"])
+@FEW
+@given(fleets.cases(rolling=False))
+def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case) -> None:
+    hosts = _nodes.load(case.facts)
+    policy = _policy.read(case.options, hosts)
+    pairings = _pairing.pairings(case.facts, fleet_data.DAY, fleet_data.NOW)
+    best = exhaustive.best(_fold.fold(pairings, hosts, policy).problem)
+    with mock.patch.object(_highs, "is_there", return_value=proven):
+        planning = (plan := _evacuation.of_pairings(hosts, pairings, policy, fleet_data.NOW))["planning"]
+    assert planning
+    emptied = sum(len(batch["emptied"]) for batch in planning["batches"])
+    event(f"{emptied} of {len(policy.drain)} emptied, {len(plan['stuck'])} stuck")
+    assert (emptied, len(plan["moves"])) == (best.hosts, best.vms)
+    if planning["bound"]:
+        assert planning["bound"]["hosts"] >= best.hosts
+        assert planning["bound"]["workloads"] >= best.vms
