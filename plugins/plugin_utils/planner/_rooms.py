@@ -21,6 +21,10 @@ Stock = tuple[int, Left]
 Demand = tuple[tuple[int, ...], int, int]
 """Needs, CPUs and memory of a VM: who has the same is in one class. Anti-affinity is no matter of states."""
 
+WAYS = 500
+"""So many ways to seat the first devices of a VM are followed up. Hosts with little room, where each way counts, have
+far fewer."""
+
 
 class Pick(t.NamedTuple):
     """A seat on any parent of this kind with so much left."""
@@ -74,8 +78,13 @@ class Rooms:
 
     def of(self, host: Host) -> int:
         """The state of a host as it is."""
-        stocks = (stock for stock in ((each.kind, each.left) for each in host.parents) if self._is_useful(stock))
-        return self.number(State(tuple(sorted(stocks)), host.incoming, host.cpus, host.memory))
+        stocks = [(each.kind, each.left) for each in host.parents]
+        return self.with_left(stocks, host.incoming, host.cpus, host.memory)
+
+    def with_left(self, stocks: t.Iterable[Stock], incoming: int | None, cpus: int | None, memory: int | None) -> int:
+        """The state of a host of which so much is left."""
+        useful = () if incoming == 0 else sorted(stock for stock in stocks if self._is_useful(stock))
+        return self.number(State(tuple(useful), incoming, cpus, memory))
 
     def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
         """Every state that may follow when it takes such a VM, those with fewest unknown answers first."""
@@ -92,10 +101,9 @@ class Rooms:
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
         for need in needs:
             ways = self._with(ways, need)
-        options = [
-            Option(self.number(State(self._pruned(stocks), *limits)), unknown, picks)
-            for stocks, (unknown, picks) in ways.items()
-        ]
+            if len(ways) > WAYS:
+                ways = dict(sorted(ways.items(), key=lambda way: (way[1], way[0]))[:WAYS])
+        options = [Option(self.with_left(stocks, *limits), unknown, picks) for stocks, (unknown, picks) in ways.items()]
         best: dict[int, Option] = {}
         for option in sorted(options, key=lambda each: (each.unknown, each.picks)):
             best.setdefault(option.state, option)
@@ -124,9 +132,6 @@ class Rooms:
                 after = kind.take(stock[1], number)
                 if after is not None:
                     yield number, after, int(need not in seat.yes)
-
-    def _pruned(self, stocks: tuple[Stock, ...]) -> tuple[Stock, ...]:
-        return tuple(stock for stock in stocks if self._is_useful(stock))
 
     def _is_useful(self, stock: Stock) -> bool:
         found = self._useful.get(stock)
