@@ -176,8 +176,8 @@ class _Cast:
         for host in fleet.all:
             if host.name in fleet.cleared:
                 self._add_host(host)
+        # Who stops starts again where it was.
         moving = {(fleet.all[vm.host].name, vm.id) for vm in self.vms}
-        gone = moving | {(each["host"], each["workload"]) for each in self.stopped}
         self.groups = tuple(
             Group(
                 each.name,
@@ -185,7 +185,7 @@ class _Cast:
                 frozenset(
                     fleet.domain(host) if each.across == "domain" else host
                     for host, workload in each.workloads
-                    if (host, workload) not in gone
+                    if (host, workload) not in moving
                 ),
             )
             for each in fleet.policy.apart

@@ -77,3 +77,25 @@ def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case)
     if planning["bound"]:
         assert planning["bound"]["hosts"] >= best.hosts
         assert planning["bound"]["workloads"] >= best.vms
+
+
+def one_each(host: str, room: int, *workloads: str) -> dict[str, object]:
+    """A host of one parent and type with these workloads; it takes what others offer."""
+    number = int(host[2:])
+    names = [f"00000000-0000-0000-{number:04}-{place:012}" for place in range(len(workloads))]
+    return fleet_data.host(
+        fleet_data.parent("p1", fleet_data.mdev_type("t1", "s", room)),
+        *(fleet_data.device(name, "s", ("p1", "t1"), True) for name in names),
+        *(fleet_data.workload(word, name) for word, name in zip(workloads, names, strict=True)),
+        verdicts=[fleet_data.verdict(("p1", "t1", None), "s")],
+    )
+
+
+def test_who_is_stopped_for_the_maintenance_is_there_again_after_it() -> None:
+    facts = {"hv1": one_each("hv1", 1, "a"), "hv2": one_each("hv2", 0, "b")}
+    rolling = {"batches": [["hv1"], ["hv2"]]}
+    apart = [{"workloads": ["a", "b"]}]
+    plan, wrong = planned(Case(facts, {"rolling": rolling, "workloads": {"a": "stop"}, "anti_affinity": apart}))
+    assert wrong == []
+    assert plan["moves"] == []
+    assert [(one["workload"], one["reason"]) for one in plan["stuck"]] == [("b", "anti_affinity")]
