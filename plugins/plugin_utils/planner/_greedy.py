@@ -10,6 +10,7 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import enum
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices
@@ -60,7 +61,7 @@ class Chooser:
         for lost, stock in self._rank(self.anchor(wanted)):
             if best and self._is_settled(best, lost):
                 break
-            found = min(self._choices(vm, wanted, self.search.buckets.get(stock, {})), default=None)
+            found = min(self._choices(vm, wanted, stock), default=None)
             best = min((each for each in (best, found) if each), default=None)
         return best
 
@@ -75,6 +76,23 @@ class Chooser:
     def accepted(self, state: int) -> list[int]:
         """Needs of anybody that some parent of a state has room for."""
         return sorted({need for stock in self.search.rooms.states[state].stocks for need in self._takes(stock)})
+
+    def spread(self, vm: int) -> Choice | None:
+        """The place that costs least, relies on fewest unknown answers, opens no empty parent and got fewest VMs, in
+        this order."""
+        best: Choice | None = None
+        wanted = self.search.demands[vm]
+        for _lost, stock in self._rank(self.anchor(wanted)):
+            for bucket, host, (lost, option) in self._places(vm, wanted, stock):
+                score = (bucket[1], option.unknown, self._opens(option), self.search.load(host), lost)
+                best = min(Choice(score, host, option), best or Choice((math.inf,), host, option))
+            if best and best.score[:4] == (0, 0, 0, 0):
+                break
+        return best
+
+    def _opens(self, option: Option) -> bool:
+        kinds = self.search.problem.kinds
+        return any(kinds[pick.stock[0]].exclusive and sum(map(bool, pick.stock[1])) > 1 for pick in option.picks)
 
     def place(self, vm: int) -> bool:
         """Put a VM to its best place; False when there is none."""
@@ -108,16 +126,21 @@ class Chooser:
             )
         return self._ways[key]
 
-    def _choices(self, vm: int, wanted: Demand, buckets: t.Iterable[Bucket]) -> t.Iterator[Choice]:
+    def _choices(self, vm: int, wanted: Demand, stock: Stock) -> t.Iterator[Choice]:
+        for bucket, host, way in self._places(vm, wanted, stock):
+            yield Choice(self._score(bucket, host, way), host, way[1])
+            if self.taste is Taste.QUICK and not bucket[1] and not way[1].unknown:
+                return
+
+    def _places(self, vm: int, wanted: Demand, stock: Stock) -> t.Iterator[tuple[Bucket, int, tuple[float, Option]]]:
+        """Hosts that have such a parent and take a VM, and how: not all of them where there are many."""
         found, fresh = 0, len(self._ways)
-        for bucket in buckets:
+        for bucket in self.search.buckets[stock]:
             way = self.way(bucket[0], wanted)
             host = self.search.first(bucket, vm) if way else None
             if way and host is not None:
-                yield Choice(self._score(bucket, host, way), host, way[1])
+                yield bucket, host, way
                 found += 1
-                if self.taste is Taste.QUICK and not bucket[1] and not way[1].unknown:
-                    return
             if found >= ENOUGH or (found and len(self._ways) - fresh >= FRESH):
                 return
 
@@ -211,4 +234,4 @@ class Drain:
     def fill(self, place: t.Callable[[int], bool]) -> bool:
         """Place who can be placed, the easiest first. Whether there was anybody."""
         vms = [vm for vms in self._hardest.values() for vm in vms if vm not in self._search.placed]
-        return any([place(vm) for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm))])
+        return sum(place(vm) for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm))) > 0

@@ -41,13 +41,8 @@ class Chains:
         """Those with a parent that takes a need, for each need."""
         self._listed: dict[int, list[tuple[int, Spot]]] = {}
         """Guests and their spots, for each host."""
-        self._bare: dict[int, list[int]] = {}
-        """Hosts that were in a state before anybody came."""
         self.stuck: set[Demand] = set()
         """Classes for which no chain was found since it was emptied last."""
-        for host, state in enumerate(self._search.bare):
-            if state >= 0:
-                self._bare.setdefault(state, []).append(host)
 
     def place(self, vm: int) -> bool:
         """Place a VM; False, and nothing changed, when no way was found."""
@@ -62,12 +57,27 @@ class Chains:
             self.stuck.add(self._search.demands[vm])
         return False
 
-    def reach(self, vm: int) -> dict[Demand, tuple[Demand | None, Spot] | None]:
-        """Classes that may have to make way for a VM, the nearest first, each with whom it gives its place to (None:
-        the VM itself) and the spot. Its own class is among them unless anti-affinity makes it different."""
+    def rivals(self, vm: int) -> tuple[list[int], list[int], list[int]]:
+        """Guests whose place would do for a VM; where they and all others are who may have to make way, the nearest
+        first; and the needs of them all."""
         self._list()
-        own = self._search.demands[vm]
-        return dict(self._walk(own, grouped=bool(self._search.problem.vms[vm].groups)))
+        search, own = self._search, self._search.demands[vm]
+        spots = self._open(own)
+        direct = [guest for spot in spots for guest in self._guests[spot]]
+        direct = direct or [guest for host in self._crowded(vm) for guest in search.guests[host]]
+        hosts = {search.placed[guest].host: None for guest in direct}
+        needs = set(own[0])
+        for wanted, _step in self._walk(own, grouped=False):
+            needs |= set(wanted[0])
+            hosts.update(
+                {search.placed[guest].host: None for spot in self._open(wanted) for guest in self._guests[spot]}
+            )
+        return sorted(direct), list(hosts), sorted(needs)
+
+    def _open(self, wanted: Demand) -> list[Spot]:
+        """Spots that would do for a class."""
+        spots = self._spots.get(self._chooser.anchor(wanted), ())
+        return [spot for spot in spots if self._guests[spot] and self._chooser.way(spot[0], wanted) is not None]
 
     def _walk(self, own: Demand, grouped: bool) -> t.Iterator[tuple[Demand, tuple[Demand | None, Spot] | None]]:
         came: set[Demand] = set()
@@ -77,7 +87,8 @@ class Chains:
         queue: list[tuple[Demand, Demand | None]] = [(own, None)]
         for wanted, previous in queue:
             for spot in self._spots.get(self._chooser.anchor(wanted), ()):
-                if spot[1] in came or not self._guests[spot] or self._chooser.way(spot[0], wanted) is None:
+                known = spot[1] in came or not self._guests[spot]
+                if known or self._chooser.way(spot[0], wanted) is None:
                     continue
                 came.add(spot[1])
                 queue.append((spot[1], spot[1]))
@@ -89,12 +100,21 @@ class Chains:
         tries = TRIES
         for wanted, step in self._walk(self._search.demands[vm], bool(self._search.problem.vms[vm].groups)):
             came[wanted] = step
-            if step and any(self._chooser.find(guest) for guest in itertools.islice(self._guests[step[1]], GUESTS)):
+            if step and self._is_free(step[1]):
                 if self._follow(vm, _path(came, wanted)):
                     return True
                 tries -= 1
                 if not tries:
                     return False
+        return False
+
+    def _is_free(self, spot: Spot) -> bool:
+        """Whether there is a free place for one of the guests of a spot."""
+        for guest in itertools.islice(self._guests[spot], GUESTS):
+            if self._chooser.find(guest):
+                return True
+            if not self._search.problem.vms[guest].groups:
+                return False  # the others are like this one, or more restricted
         return False
 
     def _follow(self, vm: int, path: list[Spot]) -> bool:
@@ -120,23 +140,22 @@ class Chains:
 
     def _reseat(self, vm: int) -> bool:
         """Send all guests of one host elsewhere, or back to where there is still room."""
-        search, wanted = self._search, self._search.demands[vm]
-        hosts = [
-            host
-            for state, hosts in self._bare.items()
-            if self._chooser.way(state, wanted)
-            for host in hosts
-            if search.load(host) > 1
-        ]
-        for host in sorted(hosts, key=lambda each: (search.load(each), each))[:HOSTS]:
+        search = self._search
+        for host in sorted(self._crowded(vm), key=lambda each: (search.load(each), each))[:HOSTS]:
             mark = search.mark()
             guests = sorted(search.guests[host], key=lambda each: (-self._chooser.burden(each), each))
             for guest in guests:
                 search.remove(guest)
-            if self._seat(vm, host) and all(self._chooser.place(each) or self._chain(each) for each in guests):
+            if self._seat(vm, host) and all(self._chooser.place(each) for each in guests):
                 return True
             search.back(mark)
         return False
+
+    def _crowded(self, vm: int) -> list[int]:
+        """Hosts with several guests that would take a VM if none of them were there."""
+        wanted = self._search.demands[vm]
+        guests = self._search.guests.items()
+        return [host for host, own in guests if len(own) > 1 and self._chooser.way(self._search.bare[host], wanted)]
 
     def _seat(self, vm: int, host: int) -> bool:
         way = self._chooser.way(self._search.state[host], self._search.demands[vm])
@@ -171,3 +190,20 @@ def _path(came: t.Mapping[Demand, tuple[Demand | None, Spot] | None], last: Dema
         path.append(step[1])
         step = came[step[0]] if step[0] is not None else None
     return path[::-1]
+
+
+def settle(chooser: Chooser) -> None:
+    """Move each VM that costs, or relies on an unknown answer, to a better place; and those on hosts that got several
+    to hosts that got fewer, unless that would open an empty parent: the next drain may need it."""
+    search = chooser.search
+    for vm in sorted(search.placed, key=lambda each: (-search.load(search.placed[each].host), each)):
+        mark, old = search.mark(), search.placed[vm]
+        now = (search.problem.hosts[old.host].cost, search.unknown(old), search.load(old.host))
+        if now <= (0, 0, 1):
+            continue
+        search.remove(vm)
+        choice = chooser.spread(vm)
+        if choice and (*choice.score[:2], choice.score[3] + 1 if not choice.score[2] else now[2]) < now:
+            search.place(vm, choice.host, choice.option)
+        else:
+            search.back(mark)

@@ -73,7 +73,7 @@ class Prices:
         self._kinds = kinds
         self.pressure = {need: 0.001 + much * much for need, much in pressure.items()}
         """Squared, so that a crowded need weighs more than several others."""
-        self._seats = [[self._seat(seat.yes | seat.maybe) for seat in kind.seats] for kind in kinds]
+        self._seats: dict[int, list[float]] = {}
         self._worths: dict[Stock, float] = {}
 
     def _seat(self, accepted: t.AbstractSet[int]) -> float:
@@ -84,6 +84,8 @@ class Prices:
         found = self._worths.get(stock)
         if found is None:
             kind = self._kinds[stock[0]]
+            if stock[0] not in self._seats:
+                self._seats[stock[0]] = [self._seat(seat.yes | seat.maybe) for seat in kind.seats]
             each = [count(kind, stock[1], number) * price for number, price in enumerate(self._seats[stock[0]])]
             found = self._worths[stock] = max(each, default=0.0) + BESIDE * sum(each)
         return found

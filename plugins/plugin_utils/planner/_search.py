@@ -72,8 +72,10 @@ class Search:
         return found
 
     def keeps_apart(self, vm: int, host: int) -> bool:
-        """Whether no other member of its groups is on that host, or in its failure domain."""
+        """Whether that host is not its own, and no other member of its groups is there or in its failure domain."""
         problem, own = self.problem, self.problem.vms[vm]
+        if own.host == host:
+            return False
         for number in own.groups:
             group = problem.groups[number]
             place = group.place(problem.hosts[host])
@@ -116,6 +118,29 @@ class Search:
                 self._leave(placement)
             else:
                 self._come(placement)
+
+    def swap(self, problem: Problem, hosts: t.Iterable[int]) -> None:
+        """Go on with a problem of which only these hosts, and kinds that came after all others, differ."""
+        for host in hosts:
+            if self.state[host] >= 0:
+                self._exit(host)
+        self.problem = problem
+        for host in hosts:
+            own, guests = problem.hosts[host], self.guests.get(host, {})
+            self.changed[host] = None
+            self.bare[host] = self.rooms.of(own) if own.target else -1
+            self.state[host] = -1
+            self._stocks[host] = self._stocks_with(host, guests)
+            if own.target:
+                self._enter(host, self._state_of(host, self._stocks[host], guests))
+
+    def unknown(self, placement: Placement) -> int:
+        """Devices that rely on an unknown answer."""
+        needs, parents = self.problem.vms[placement.vm].needs, self.problem.hosts[placement.host].parents
+        return sum(
+            need not in self.problem.kinds[parents[parent].kind].seats[seat].yes
+            for need, (parent, seat) in zip(needs, placement.seats, strict=True)
+        )
 
     def solution(self) -> Solution:
         """What is placed. Any order can be replayed, so the hosts' order is taken."""

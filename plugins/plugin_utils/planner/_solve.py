@@ -8,12 +8,14 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._greedy import Chooser, Drain, Taste
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._improve import Chains
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._improve import Chains, settle
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices, pressures
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Problem, Solution, emptied
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Problem, Solution, emptied
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search import Search
 
 PASSES = 3
@@ -29,7 +31,8 @@ class Contention(t.NamedTuple):
     rivals: tuple[int, ...]
     """Placed VMs that sit where it could go, ascending."""
     hosts: tuple[int, ...]
-    """Hosts where one more seat for one of ``needs`` may free it, some only after others made way; ascending."""
+    """Where they are, and others who could make way for them: one more seat for one of ``needs`` may free it. The
+    nearest first."""
     needs: tuple[int, ...]
     """Its own needs and those of the VMs that could make way for it, ascending."""
 
@@ -37,35 +40,30 @@ class Contention(t.NamedTuple):
 def solve(problem: Problem, start: Solution | None = None) -> Solution:
     """A good solution; with a start at least as good as that, which must be valid."""
     search = Search(problem)
-    prices = _prices(search)
+    prices = _prices(search, problem.kinds)
     if start:
         _restore(search, start)
     else:
         _run(Chooser(search, prices, Taste.QUICK))
     if len(search.placed) < len(problem.vms):
         _improve(Chooser(search, prices, Taste.THRIFTY), start is None)
+    settle(Chooser(search, prices, Taste.QUICK))
     return search.solution()
 
 
 def score(search: Search) -> Score:
     """What is placed, as good as the objective says."""
     problem = search.problem
-    unknown = 0
-    cost = 0
-    for placement in search.placed.values():
-        parents = problem.hosts[placement.host].parents
-        cost += problem.hosts[placement.host].cost
-        for need, (parent, seat) in zip(problem.vms[placement.vm].needs, placement.seats, strict=True):
-            unknown += need not in problem.kinds[parents[parent].kind].seats[seat].yes
+    cost = sum(problem.hosts[each.host].cost for each in search.placed.values())
+    unknown = sum(search.unknown(each) for each in search.placed.values())
     return len(emptied(problem, search.placed)), len(search.placed), -cost, -unknown
 
 
-def _prices(search: Search) -> Prices:
+def _prices(search: Search, kinds: t.Sequence[Kind]) -> Prices:
     wanted: dict[int, int] = {}
     for vm in search.problem.vms:
         for need in vm.needs:
             wanted[need] = wanted.get(need, 0) + 1
-    kinds = search.problem.kinds
     return Prices(kinds, pressures(kinds, search.parents(), wanted))
 
 
@@ -96,7 +94,7 @@ def _make_way(chooser: Chooser, drain: Drain, chains: Chains) -> None:
     for _pass in range(PASSES):
         chooser.hope()
         chains.stuck.clear()
-        if not any([_complete(drain, chains, host) for host in drain.by_burden()]):
+        if not sum(_complete(drain, chains, host) for host in drain.by_burden()):
             break
     for _pass in range(PASSES):
         chains.stuck.clear()
@@ -118,26 +116,60 @@ def _restore(search: Search, solution: Solution) -> None:
         search.put(placement)
 
 
-def contention(problem: Problem, solution: Solution, vm: int) -> Contention:
-    """Why this VM, which is compatible with something, found no place."""
-    raise NotImplementedError
-
-
 class Trial:
-    """Asks many times what one change would do to one solution. Nothing is kept between two questions."""
+    """Asks many questions about one solution. Nothing is kept between two of them."""
 
     def __init__(self, problem: Problem, solution: Solution) -> None:
-        raise NotImplementedError
+        self._problem = problem
+        self._kinds = list(problem.kinds)
+        """Those of the problem, then those of all changes so far."""
+        self._numbers = {kind: number for number, kind in reversed(list(enumerate(problem.kinds)))}
+        self._search = Search(problem, Rooms(self._kinds))
+        prices = _prices(self._search, self._kinds)
+        _restore(self._search, solution)
+        self._chains = Chains(Chooser(self._search, prices, Taste.QUICK))
 
     def can_place(self, vm: int, changed: Problem | None = None) -> Solution | None:
         """The solution with this VM placed too and all others still placed; None when none was found.
 
         ``changed`` is the problem with some hosts replaced and with kinds appended, all else the same objects:
-        only the hosts that were replaced cost anything.
+        only the hosts that were replaced cost anything. None of them may have less room than its guests take.
         """
-        raise NotImplementedError
+        pairs = zip(self._problem.hosts, changed.hosts if changed else (), strict=False)
+        hosts = [number for number, (old, new) in enumerate(pairs) if old is not new]
+        if changed:
+            self._search.swap(self._translated(changed, hosts), hosts)
+        mark = self._search.mark()
+        self._chains.stuck.clear()
+        found = self._search.solution() if self._chains.place(vm) else None
+        self._search.back(mark)
+        self._search.swap(self._problem, hosts)
+        return found
+
+    def contention(self, vm: int) -> Contention:
+        """Why this VM, which is compatible with something, found no place."""
+        return Contention(*map(tuple, self._chains.rivals(vm)))
+
+    def _translated(self, changed: Problem, hosts: t.Iterable[int]) -> Problem:
+        """The same problem with one numbering of kinds for all changes, as what is known of a kind is kept."""
+        for kind in changed.kinds:
+            if kind not in self._numbers:
+                self._numbers[kind] = len(self._kinds)
+                self._kinds.append(kind)
+        own = list(changed.hosts)
+        for number in hosts:
+            parents = tuple(
+                dataclasses.replace(each, kind=self._numbers[changed.kinds[each.kind]]) for each in own[number].parents
+            )
+            own[number] = dataclasses.replace(own[number], parents=parents)
+        return dataclasses.replace(self._problem, hosts=tuple(own), kinds=tuple(self._kinds))
 
 
 def can_place(problem: Problem, solution: Solution, vm: int) -> Solution | None:
     """As Trial.can_place, for one question."""
     return Trial(problem, solution).can_place(vm)
+
+
+def contention(problem: Problem, solution: Solution, vm: int) -> Contention:
+    """As Trial.contention, for one question."""
+    return Trial(problem, solution).contention(vm)
