@@ -18,7 +18,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground imp
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Vm
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Case, Family, Prospect, View
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._remedies import Remedies
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, contention
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention
 
 LISTED: t.Final = 10
 """Hosts and rivals in the lists of one stuck workload."""
@@ -132,7 +132,7 @@ class _Look:
     def _rivalry(self, number: int, vm: Vm) -> Contention:
         key = (vm.needs, vm.cpus, vm.memory, vm.groups)
         if key not in self._rivalries:
-            self._rivalries[key] = contention(self._view.problem, self._view.case.solution, number)
+            self._rivalries[key] = self._remedies.trial.contention(number)
         return self._rivalries[key]
 
     def _why(self, vm: Vm, prospect: Prospect, family: Family | None, rivalry: Contention) -> _Why:

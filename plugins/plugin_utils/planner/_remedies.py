@@ -96,7 +96,8 @@ class Remedies:
                 dataclasses.replace(each, kind=self._allowing.numbers.get(each.kind, each.kind))
                 for each in host.parents
             )
-            if self._frees(vm, number, dataclasses.replace(host, parents=parents), "allow_unknown"):
+            changed = dataclasses.replace(host, parents=parents)
+            if self._frees(vm, number, changed, "allow_unknown", self._allowing.kinds):
                 detail = f"{host.name} has room, were the unknown answers of its drivers allowed"
                 yield _remedy("allow_unknown", detail, host)
 
@@ -134,11 +135,12 @@ class Remedies:
             host = self._problem.hosts[number]
             back = tuple(dataclasses.replace(each, left=each.full) for each in host.parents)
             returned = dataclasses.replace(host, target=True, drained=False, parents=back)
-            if self._frees(vm, number, returned, "back"):
+            if self._is_alone(vm, number, self._frees(vm, number, returned, "back"), guests=True):
                 yield _remedy("order", f"drain {host.name} first: when it is back, {name} can be drained to it", host)
         for number in _some(others):
             host = self._problem.hosts[number]
-            if self._returns(vm, self._stays(vm, number)):
+            solution = self._stays(vm, number)
+            if self._is_alone(vm, number, solution, guests=False) and self._returns(vm, solution):
                 yield _remedy("order", f"drain {name} first: as long as {host.name} is up, it has room", host)
 
     def _host(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
@@ -151,6 +153,13 @@ class Remedies:
         """The solution when this host is not drained."""
         changed = dataclasses.replace(self._problem.hosts[number], target=True, drained=False)
         return self._frees(vm, number, changed, "up")
+
+    def _is_alone(self, vm: int, number: int, solution: Solution | None, guests: bool) -> bool:
+        """Whether nobody of this host has found a place by going home; without guests also nobody else but the VM."""
+        there = [each.vm for each in solution.placements if each.host == number] if solution else []
+        if not guests:
+            return there == [vm]
+        return solution is not None and all(self._problem.vms[each].host != number for each in there)
 
     def _returns(self, vm: int, solution: Solution | None) -> bool:
         """Whether a VM can come back from where it went to its own host."""
@@ -165,14 +174,16 @@ class Remedies:
                 return False
         return True
 
-    def _frees(self, vm: int, number: int, host: Host, what: t.Hashable) -> Solution | None:
+    def _frees(
+        self, vm: int, number: int, host: Host, what: t.Hashable, kinds: tuple[Kind, ...] | None = None
+    ) -> Solution | None:
         """The search again, with one host changed and everybody else still placed."""
         key = (what, number, self._class(vm))
         if key not in self._known:
             hosts = list(self._problem.hosts)
             hosts[number] = host
-            changed = dataclasses.replace(self._problem, hosts=tuple(hosts), kinds=self._allowing.kinds)
-            self._known[key] = self._trial.can_place(vm, changed)
+            changed = dataclasses.replace(self._problem, hosts=tuple(hosts), kinds=kinds or self._problem.kinds)
+            self._known[key] = self.trial.can_place(vm, changed)
         return self._known[key]
 
     def _class(self, vm: int) -> t.Hashable:
@@ -180,7 +191,8 @@ class Remedies:
         return (one.needs, one.cpus, one.memory, one.groups)
 
     @functools.cached_property
-    def _trial(self) -> Trial:
+    def trial(self) -> Trial:
+        """The search where the solution has left it."""
         return Trial(self._problem, self._view.case.solution)
 
 
