@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Parent, Snapshot
@@ -97,7 +98,8 @@ def derive(hosts: t.Iterable[_nodes.Host], overrides: t.Sequence[Override], leav
     places: list[tuple[Place, int]] = []
     for host in hosts:
         if host.snapshot is not None:
-            for address, state in _states(host.name, host.snapshot, overrides, leaving.get(host.name, ())):
+            own = _states(host.name, host.snapshot, overrides, leaving.get(host.name, ()))
+            for address, state in sorted(own, key=operator.itemgetter(0)):
                 places.append(((host.name, address), numbers.setdefault(state, len(numbers))))
     observed: dict[Alike, set[Seen]] = {}
     for state in numbers:

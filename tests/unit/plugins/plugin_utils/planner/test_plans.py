@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import typing as t
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _nodes, _pairing, _plan
@@ -77,6 +80,22 @@ def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case)
     if planning["bound"]:
         assert planning["bound"]["hosts"] >= best.hosts
         assert planning["bound"]["workloads"] >= best.vms
+
+
+@FEW
+@given(st.one_of(fleets.cases(rolling=False), fleets.cases(rolling=True)), st.randoms(use_true_random=False))
+def test_the_order_of_the_facts_does_not_matter(case: Case, random: t.Any) -> None:
+    other = copy.deepcopy(case.facts)
+    for own in other.values():
+        for key in ("parents", "devices", "workloads"):
+            random.shuffle(own["vfio_migration"][key] if own else [])
+    names = list(other)
+    random.shuffle(names)
+    plans = [
+        _evacuation.plan(facts, case.options, fleet_data.NOW, fleet_data.DAY)
+        for facts in (case.facts, {name: other[name] for name in names})
+    ]
+    assert json.dumps(plans[0]) == json.dumps(plans[1])
 
 
 def one_each(host: str, room: int, *workloads: str) -> dict[str, object]:
