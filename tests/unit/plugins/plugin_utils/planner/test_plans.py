@@ -22,7 +22,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import f
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def planned(case: Case) -> tuple[_model.Plan, list[str]]:
