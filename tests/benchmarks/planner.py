@@ -304,7 +304,7 @@ def _quality(rows: t.Sequence[Row]) -> t.Iterator[Target]:
     names = ", ".join(f"{row.fleet}: {row.gap}" for row in worst) or "none is"
     yield Target("gap never above max(1, 0.1 %)", names, not worst)
     short = [
-        max(0.0, *(1 - have / max(1, most) for have, most in zip((row.emptied, row.moved), limit, strict=True)))
+        max(0.0, *((most - have) / max(1, most) for have, most in zip((row.emptied, row.moved), limit, strict=True)))
         for row in rows
         if row.way == "library" and row.used >= 0.95 and row.fleet in proven and (limit := proven[row.fleet].bound)
     ]
