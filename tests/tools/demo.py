@@ -14,6 +14,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace, namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
@@ -78,9 +79,18 @@ def maintain(fleet: Fleet, way: str, plan: _model.Plan, batch: _model.Batch) -> 
         release = (f"release_plan={PLAN}", json.dumps({"release_waves": batch["waves"], "release_sources": True}))
         playbook("release_targets", fleet.inventory, release)
     show_instances(fleet, way, sorted({move["target"] for move in plan["moves"] if move["wave"] in batch["waves"]}))
-    print(f"\nMaintenance: {', '.join(maintenance.restart(fleet.client, batch['emptied'])) or 'of no host'}.")
-    for host in set(batch["hosts"]) - set(batch["emptied"]):
-        print(f"{host} has to wait: the plan says who is stuck there, and what would free it.")
+    restarted = maintenance.restart(fleet.client, batch["emptied"])
+    print(f"\nMaintenance: {', '.join(restarted) or 'of no host'}.")
+    print("".join(f"{line}\n" for line in waiting(plan, batch)), end="")
+
+
+def waiting(plan: _model.Plan, batch: _model.Batch) -> list[str]:
+    """A line for each host of a batch that is not empty: who is in the way."""
+    there: dict[str, list[str]] = {host: [] for host in batch["hosts"] if host not in batch["emptied"]}
+    for one in plan["stuck"]:
+        if one["host"] in there:
+            there[one["host"]].append(one["name"] or one["workload"])
+    return [f"{host} has to wait, for {', '.join(names)}: the plan says why." for host, names in there.items()]
 
 
 def main() -> int:
@@ -102,7 +112,7 @@ def main() -> int:
             playbook("readiness", fleet.inventory, READINESS)
             step(3, f"Plan the maintenance of {'; then '.join(map(' and '.join, BATCHES))}.")
             playbook("plan_evacuation", fleet.inventory, EVACUATION)
-            plan: _model.Plan = json.loads(PLAN.read_text())
+            plan = _plan.load(str(PLAN))
             for batch in plan["planning"]["batches"] if plan["planning"] else ():
                 step(3 + batch["batch"], f"Maintenance of {' and '.join(batch['hosts'])}.")
                 maintain(fleet, way, plan, batch)

@@ -13,12 +13,13 @@ the one on the source ends.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import sys
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient, FleetError
 
 
@@ -55,9 +56,8 @@ def main() -> int:
         if given.what == "restart":
             lines = restart(client, given.words)
         else:
-            plan: _model.Plan = json.loads(pathlib.Path(given.words[0]).read_text())
-            lines = migrate(client, plan["moves"], set(map(int, given.words[1:])))
-    except (FleetError, OSError, ValueError) as error:
+            lines = migrate(client, _plan.load(given.words[0])["moves"], set(map(int, given.words[1:])))
+    except (ContractError, FleetError, OSError, ValueError) as error:
         print(f"{given.what}: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))
