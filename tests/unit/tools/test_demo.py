@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.scenario import load
 from ansible_collections.vfio.migration.tests.tools import demo
 
@@ -24,7 +25,7 @@ from ansible_collections.vfio.migration.tests.tools import demo
 def test_hosts_are_run_as_well_as_this_machine_lets_them(
     monkeypatch: pytest.MonkeyPatch, problem: str | None, way: str, why: str
 ) -> None:
-    monkeypatch.setattr(demo.namespace, "missing", lambda: problem)
+    monkeypatch.setattr(namespace, "missing", lambda: problem)
     assert demo.reach()[0] == way
     assert why in demo.reach()[1]
 
