@@ -66,7 +66,9 @@ class Rooms:
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._options: dict[tuple[int, Demand], tuple[Option, ...]] = {}
-        self._useful: dict[Stock, bool] = {}
+        self._takes: dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]] = {}
+        self.complete = True
+        """False once ways were left out: what is known of a state is then not all there is."""
 
     def number(self, state: State) -> int:
         """The number of a state, the same for equal ones."""
@@ -83,7 +85,7 @@ class Rooms:
 
     def with_left(self, stocks: t.Iterable[Stock], incoming: int | None, cpus: int | None, memory: int | None) -> int:
         """The state of a host of which so much is left."""
-        useful = () if incoming == 0 else sorted(stock for stock in stocks if self._is_useful(stock))
+        useful = () if incoming == 0 else sorted(stock for stock in stocks if self._taking(stock))
         return self.number(State(tuple(useful), incoming, cpus, memory))
 
     def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
@@ -98,10 +100,13 @@ class Rooms:
         limits = (_less(state.incoming, 1), _less(state.cpus, cpus), _less(state.memory, memory))
         if any(each is not None and each < 0 for each in limits):
             return ()
+        if not all(any(need in self._taking(stock) for stock in state.stocks) for need in needs):
+            return ()
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
         for need in needs:
             ways = self._with(ways, need)
             if len(ways) > WAYS:
+                self.complete = False
                 ways = dict(sorted(ways.items(), key=lambda way: (way[1], way[0]))[:WAYS])
         options = [Option(self.with_left(stocks, *limits), unknown, picks) for stocks, (unknown, picks) in ways.items()]
         best: dict[int, Option] = {}
@@ -115,7 +120,7 @@ class Rooms:
         found: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {}
         for stocks, (unknown, picks) in ways.items():
             for stock in dict.fromkeys(stocks):
-                for seat, after, guess in self._takes(stock, need):
+                for seat, after, guess in self._taking(stock).get(need, ()):
                     rest = list(stocks)
                     rest.remove(stock)
                     key = tuple(sorted([*rest, (stock[0], after)]))
@@ -124,23 +129,19 @@ class Rooms:
                         found[key] = way
         return found
 
-    def _takes(self, stock: Stock, need: int) -> t.Iterator[tuple[int, Left, int]]:
-        """Seat, what is left then, and 1 when the answer is unknown."""
-        kind = self._kinds[stock[0]]
-        for number, seat in enumerate(kind.seats):
-            if need in seat.yes or need in seat.maybe:
-                after = kind.take(stock[1], number)
-                if after is not None:
-                    yield number, after, int(need not in seat.yes)
-
-    def _is_useful(self, stock: Stock) -> bool:
-        found = self._useful.get(stock)
+    def _taking(self, stock: Stock) -> dict[int, tuple[tuple[int, Left, int], ...]]:
+        """Need -> every seat that takes it now, what is left then, and 1 when the answer is unknown."""
+        found = self._takes.get(stock)
         if found is None:
             kind = self._kinds[stock[0]]
-            found = self._useful[stock] = any(
-                (seat.yes or seat.maybe) and kind.take(stock[1], number) is not None
-                for number, seat in enumerate(kind.seats)
-            )
+            ways: dict[int, list[tuple[int, Left, int]]] = {}
+            for number, seat in enumerate(kind.seats):
+                after = kind.take(stock[1], number)
+                if after is None:
+                    continue
+                for need in seat.yes | seat.maybe:
+                    ways.setdefault(need, []).append((number, after, int(need not in seat.yes)))
+            found = self._takes[stock] = {need: tuple(seats) for need, seats in sorted(ways.items())}
         return found
 
 
