@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import Pairings, Remedy, Stuck
+from ansible_collections.vfio.migration.plugins.module_utils._model import Pairings, Remedy, Stuck, StuckReason
 from ansible_collections.vfio.migration.plugins.plugin_utils._reasons import sentence
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground import Ground
@@ -29,7 +29,7 @@ _NOBODY: t.Final = Contention((), (), ())
 
 
 class _Why(t.NamedTuple):
-    reason: str
+    reason: StuckReason
     detail: str
     hosts: tuple[int, ...] = ()
     rivals: tuple[str, ...] = ()
@@ -191,7 +191,7 @@ class _Look:
         parts = [texts[each] for each in family.limits]
         if groups:
             parts.append(f"is barred by group {listed(groups)}")
-        reason = "limit" if family.limits else "anti_affinity"
+        reason: StuckReason = "limit" if family.limits else "anti_affinity"
         return _Why(reason, f"{host.name} has room for it, but {' and '.join(parts)}", (family.host,))
 
     def _contended(self, prospect: Prospect, rivalry: Contention) -> _Why:

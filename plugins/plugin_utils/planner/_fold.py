@@ -22,6 +22,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SourceClass,
     Stopped,
     Stuck,
+    StuckReason,
     TargetClass,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes
@@ -233,7 +234,7 @@ class _Cast:
         self.vms.append(vm)
         self.names.append(owner.name)
 
-    def _stays(self, host: str, owner: Owner, reason: str, detail: str) -> None:
+    def _stays(self, host: str, owner: Owner, reason: StuckReason, detail: str) -> None:
         self.held.add(host)
         self.stuck.append(
             Stuck(
