@@ -18,7 +18,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import pressures
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import scarcity
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Problem
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms, Stock
 
@@ -127,7 +127,7 @@ def flow_bound(problem: Problem) -> Limits:
     for vm in problem.vms:
         for need in vm.needs:
             wanted[need] = wanted.get(need, 0) + 1
-    pressure = pressures(problem.kinds, dict(sorted(stocks.items())), wanted)
+    pressure = scarcity(problem.kinds, dict(sorted(stocks.items())), wanted).pressure
     stands = [(max(vm.needs, key=lambda need: (pressure[need], need)),) for vm in problem.vms]
     every = [vm.needs for vm in problem.vms]
     found = [
@@ -196,7 +196,9 @@ def _stay(
         flow.arc(door, sink, gates[state])
     reach: dict[int, list[int]] = {need: [] for need in needs}
     for pool, parents in pools.items():
-        node, end = flow.node(), sink if pool.state is None else doors[pool.state]
+        node, end = flow.node(), sink
+        if pool.state is not None and pool.state in doors:
+            end = doors[pool.state]
         flow.arc(node, end, parents * most(kinds, pool.stock))
         for need, fit in _takes(kinds, pool.stock).items():
             if need in needs:

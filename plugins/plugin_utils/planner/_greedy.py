@@ -10,7 +10,6 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import enum
-import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices
@@ -47,6 +46,7 @@ class Chooser:
         self.search = search
         self.prices = prices
         self.taste = taste
+        self._burdens = [prices.burden(vm.needs) for vm in search.problem.vms]
         self._ways: dict[tuple[int, Demand], tuple[float, Option] | None] = {}
         self._ranks: dict[int, list[tuple[float, Stock]]] = {}
         self._known = 0
@@ -71,7 +71,7 @@ class Chooser:
 
     def burden(self, vm: int) -> float:
         """How hard a VM is to place."""
-        return self.prices.burden(self.search.demands[vm][0])
+        return self._burdens[vm]
 
     def accepted(self, state: int) -> list[int]:
         """Needs of anybody that some parent of a state has room for."""
@@ -82,11 +82,14 @@ class Chooser:
         this order."""
         best: Choice | None = None
         wanted = self.search.demands[vm]
-        for _lost, stock in self._rank(self.anchor(wanted)):
-            for bucket, host, (lost, option) in self._places(vm, wanted, stock):
-                score = (bucket[1], option.unknown, self._opens(option), self.search.load(host), lost)
-                best = min(Choice(score, host, option), best or Choice((math.inf,), host, option))
-            if best and best.score[:4] == (0, 0, 0, 0):
+        places = (
+            place for _lost, stock in self._rank(self.anchor(wanted)) for place in self._places(vm, wanted, stock)
+        )
+        for looked, (bucket, host, (lost, option)) in enumerate(places):
+            score = (bucket[1], option.unknown, self._opens(option), self.search.load(host), lost)
+            if best is None or score < best.score:
+                best = Choice(score, host, option)
+            if best.score[:4] == (0, 0, 0, 0) or (looked >= ENOUGH and best.score[:2] == (0, 0)):
                 break
         return best
 
@@ -201,21 +204,40 @@ class Drain:
         for vms in self._hardest.values():
             vms.sort(key=lambda vm: (-chooser.burden(vm), vm))
 
-    def by_burden(self) -> list[int]:
-        """Hosts whose VMs are easiest to place, as far as they are not placed, first."""
-        return self._sorted(lambda vms: (sum(map(self._chooser.burden, vms)), len(vms)))
-
-    def by_count(self) -> list[int]:
-        """Hosts with fewest VMs that are not placed first."""
-        return self._sorted(lambda vms: (len(vms), sum(map(self._chooser.burden, vms))))
-
-    def _sorted(self, key: t.Callable[[list[int]], tuple[float, float]]) -> list[int]:
+    def order(self, leaning: float = 0.0) -> list[int]:
+        """Hosts that may still be emptied, those first whose VMs that are not placed are easiest to place. With a
+        leaning towards many VMs each of them makes up for so much of the mean burden of a VM."""
+        search, burden = self._search, self._chooser.burden
+        vms = range(len(search.problem.vms))
+        credit = leaning * sum(map(burden, vms)) / max(1, len(vms))
         missing = {
-            host: [vm for vm in vms if vm not in self._search.placed]
+            host: [vm for vm in vms if vm not in search.placed]
             for host, vms in self._hardest.items()
-            if not self._search.problem.hosts[host].held
+            if not search.problem.hosts[host].held
         }
-        return sorted((host for host, vms in missing.items() if vms), key=lambda host: (*key(missing[host]), host))
+        return sorted(
+            (host for host, vms in missing.items() if vms),
+            key=lambda host: (sum(burden(vm) - credit for vm in missing[host]), host),
+        )
+
+    def emptied(self) -> list[int]:
+        """Hosts whose VMs are all placed, those that it was hardest for first."""
+        held = self._search.problem.hosts
+        done = {
+            host: sum(map(self._chooser.burden, vms))
+            for host, vms in self._hardest.items()
+            if not held[host].held and all(vm in self._search.placed for vm in vms)
+        }
+        return sorted(done, key=lambda host: (-done[host], host))
+
+    def size(self, host: int) -> int:
+        """How many VMs are to leave it."""
+        return len(self._hardest[host])
+
+    def refill(self, host: int) -> None:
+        """Send all VMs of a host home."""
+        for vm in self._hardest[host]:
+            self._search.remove(vm)
 
     def empty(self, host: int, place: t.Callable[[int], bool]) -> bool:
         """Place all VMs of a host, or none more."""

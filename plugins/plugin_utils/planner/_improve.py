@@ -41,20 +41,19 @@ class Chains:
         """Those with a parent that takes a need, for each need."""
         self._listed: dict[int, list[tuple[int, Spot]]] = {}
         """Guests and their spots, for each host."""
-        self.stuck: set[Demand] = set()
-        """Classes for which no chain was found since it was emptied last."""
+        self.stuck: set[tuple[Demand, tuple[int, ...]]] = set()
+        """Classes and groups for which no chain was found since it was emptied last."""
 
     def place(self, vm: int) -> bool:
         """Place a VM; False, and nothing changed, when no way was found."""
         if self._chooser.place(vm):
             return True
-        grouped = bool(self._search.problem.vms[vm].groups)
-        if not grouped and self._search.demands[vm] in self.stuck:
+        alike = (self._search.demands[vm], self._search.problem.vms[vm].groups)
+        if alike in self.stuck:
             return False
         if self._chain(vm) or self._reseat(vm):
             return True
-        if not grouped:
-            self.stuck.add(self._search.demands[vm])
+        self.stuck.add(alike)
         return False
 
     def rivals(self, vm: int) -> tuple[list[int], list[int], list[int]]:

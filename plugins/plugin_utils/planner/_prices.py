@@ -34,8 +34,17 @@ def count(kind: Kind, left: Left, seat: int) -> int:
     return min((have // cost for have, cost in zip(left, kind.costs[seat], strict=True) if cost), default=1)
 
 
-def pressures(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> dict[int, float]:
-    """The pressure of each need that is wanted so many times, where there are so many parents of each stock."""
+class Scarcity(t.NamedTuple):
+    """What is hard to get."""
+
+    pressure: dict[int, float]
+    """How crowded the parents are that take a need."""
+    burden: dict[int, float]
+    """How much of crowded parents a device with a need takes."""
+
+
+def scarcity(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> Scarcity:
+    """For each need that is wanted so many times, where there are so many parents of each stock."""
     uses: dict[int, dict[Stock, float]] = {need: {} for need in sorted(wanted)}
     for stock in stocks:
         for number, seat in enumerate(kinds[stock[0]].seats):
@@ -44,34 +53,36 @@ def pressures(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.
                 uses[need][stock] = min(1 / fit, uses[need].get(stock, 1.0))
     draw = dict.fromkeys(stocks, 1.0)
     for _round in range(ROUNDS):
-        crowd = _crowd(uses, stocks, wanted, draw)
+        crowd = dict.fromkeys(stocks, 0.0)
+        for need, fits in uses.items():
+            for stock, part in _shares(fits, stocks, draw).items():
+                crowd[stock] += wanted[need] * part * fits[stock] / stocks[stock]
         draw = {stock: draw[stock] / (0.1 + crowd[stock]) for stock in draw}
-    crowd = _crowd(uses, stocks, wanted, draw)
-    return {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
+    crowd = {stock: min(CROWDED, much) for stock, much in crowd.items()} if stocks else {}
+    pressure = {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
+    burden = {
+        need: sum(part * fits[stock] * crowd[stock] for stock, part in _shares(fits, stocks, draw).items())
+        for need, fits in uses.items()
+    }
+    return Scarcity(pressure, {need: much if uses[need] else CROWDED for need, much in burden.items()})
 
 
-def _crowd(
-    uses: t.Mapping[int, t.Mapping[Stock, float]],
-    stocks: t.Mapping[Stock, int],
-    wanted: t.Mapping[int, int],
-    draw: t.Mapping[Stock, float],
+def _shares(
+    fits: t.Mapping[Stock, float], stocks: t.Mapping[Stock, int], draw: t.Mapping[Stock, float]
 ) -> dict[Stock, float]:
-    """How full each stock gets when needs go where they are drawn, and where there is much room."""
-    crowd = dict.fromkeys(stocks, 0.0)
-    for need, fits in uses.items():
-        pull = {stock: draw[stock] * stocks[stock] / use for stock, use in fits.items()}
-        total = sum(pull.values())
-        for stock, use in fits.items():
-            crowd[stock] += wanted[need] * pull[stock] / total * use / stocks[stock]
-    return crowd
+    """How a need is shared out: to where it is drawn, and to where there is much room."""
+    pull = {stock: draw[stock] * stocks[stock] / use for stock, use in fits.items()}
+    total = sum(pull.values())
+    return {stock: each / total for stock, each in pull.items()}
 
 
 class Prices:
     """What seats and parents are worth at these pressures."""
 
-    def __init__(self, kinds: t.Sequence[Kind], pressure: t.Mapping[int, float]) -> None:
+    def __init__(self, kinds: t.Sequence[Kind], scarcity: Scarcity) -> None:
         self._kinds = kinds
-        self.pressure = {need: 0.001 + much * much for need, much in pressure.items()}
+        self._burden = scarcity.burden
+        self.pressure = {need: 0.001 + much * much for need, much in scarcity.pressure.items()}
         """Squared, so that a crowded need weighs more than several others."""
         self._seats: dict[int, list[float]] = {}
         self._worths: dict[Stock, float] = {}
@@ -97,4 +108,4 @@ class Prices:
 
     def burden(self, needs: t.Iterable[int]) -> float:
         """How hard it is to place a VM with these needs."""
-        return sum(self.pressure.get(need, 0.0) for need in needs)
+        return sum(0.001 + self._burden.get(need, 0.0) for need in needs)
