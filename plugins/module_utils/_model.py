@@ -151,10 +151,12 @@ class Note(t.TypedDict):
 
     item: str
     """What it is about: ``parents/<address>/types/<id>``, ``devices/<id>``, ``workloads/<id>``, ``libvirt``, ``host``,
-    or the path of a file."""
+    or the path of a file; in a plan ``hosts``, ``hosts/<name>``, ``hosts/<name>/workloads/<id>``,
+    ``capacity[<number>]``."""
     reason: str
-    """Stable code: those of Attribute, and not_a_number, holders, domain_file, no_device, no_pyudev, other_root,
-    libvirt, missing_device."""
+    """Stable code. Of a host: those of Attribute, and not_a_number, holders, domain_file, no_device, no_pyudev,
+    other_root, libvirt, missing_device. Of a plan: unreachable, excluded, unknown_host, no_targets, owner_unknown,
+    process, not_running, shared, idle, room_unknown, no_cost, capacity."""
     detail: str
     """One sentence for a person."""
 
@@ -431,16 +433,31 @@ class Remedy(t.TypedDict):
     """One sentence."""
 
 
+StuckReason = t.Literal[
+    "no_compatible_host",
+    "no_capacity",
+    "contention",
+    "limit",
+    "anti_affinity",
+    "maintenance",
+    "unknown",
+    "skipped",
+    "source_unknown",
+    "uuid_clash",
+    "ambiguous",
+    "name",
+]
+"""Why a workload stays; docs/docsite/rst/guide_evacuation.rst tells an operator what to do about each."""
+
+
 class Stuck(t.TypedDict):
     """A workload that cannot move, and why."""
 
     workload: str
     name: t.Optional[str]
     host: str
-    reason: str
-    """Stable code: no_compatible_host, no_capacity, contention, anti_affinity, limit, maintenance, unknown, skipped,
-    source_unknown; uuid_clash (it is to keep a UUID that another host has), ambiguous (another workload has its id),
-    name (a plan file cannot name it or its host)."""
+    reason: StuckReason
+    """Stable code; the guide to planning a maintenance says what each means."""
     detail: str
     """One sentence."""
     rivals: t.List[str]

@@ -100,7 +100,8 @@ def head(plan: _model.Plan) -> list[str]:
 def _proof(planning: _model.Planning) -> str:
     bound, gap = planning["bound"], planning["gap"]
     if bound is None or gap is None:
-        return f"How good it is nobody knows: {planning['bound_reason']}."
+        reason = plain(planning["bound_reason"] or "no bound was computed", _WIDE)
+        return f"{reason[:1].upper()}{reason[1:]}."
     if not gap["hosts"] and not gap["workloads"]:
         return "Proven: no plan empties more hosts, or moves more VMs while it empties as many."
     return (

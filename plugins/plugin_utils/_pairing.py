@@ -70,8 +70,13 @@ def pairings(
     :arg sources: ``devices``: those that exist. ``all``: also what each type of each parent could make.
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
     """
-    require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh_hosts})
+    check_options(max_age, now, sources, fresh_hosts)
     return of_hosts(load(facts), max_age, now, sources, fresh_hosts)
+
+
+def check_options(max_age: int, now: str, sources: Sources, fresh_hosts: list[str] | None) -> None:
+    """Raises ContractError with everything that is wrong."""
+    require(_Options, {"max_age": max_age, "now": now, "sources": sources, "fresh_hosts": fresh_hosts})
 
 
 def of_hosts(

@@ -382,21 +382,23 @@ def release(moves: list[_model.Move], now: Now) -> Release:
     for move in moves:
         hosts.setdefault(move["target"], []).append(move["workload"])
         if all(_moved(move, part, now) for part in _parts(move)):
-            sources.setdefault(move["source"], []).extend(
-                Instance(
-                    {
-                        **_instance(move, device),
-                        "uuid": device["source"],
-                        "parent": found["parent"] or "",
-                        "type": found["type"] or "",
-                        "attributes": [],
-                        "accepts": None,
-                    }
-                )
-                for device in move["devices"]
-                if (found := _on(now, move["source"], device["source"])) and found["kind"] == "mdev"
-            )
+            for part in _parts(move):
+                # Whatever takes its place on the target, only an instance can be freed.
+                found = _on(now, move["source"], part["source"])
+                if found and found["kind"] == "mdev":
+                    sources.setdefault(move["source"], []).append(_left_behind(move, found))
     return Release(hosts=hosts, sources=sources)
+
+
+def _left_behind(move: _model.Move, found: _model.Device) -> Instance:
+    return Instance(
+        workload=move["workload"],
+        uuid=_plan.uuid(found["id"]) or found["id"],
+        parent=found["parent"] or "",
+        type=found["type"] or "",
+        attributes=[],
+        accepts=None,
+    )
 
 
 def _moved(move: _model.Move, device: _Part, now: Now) -> bool:

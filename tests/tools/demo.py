@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+import typing as t
 from pathlib import Path
 
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace, namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
-from . import setup
+from . import maintenance, setup
 
 DEST = setup.CACHE / "demo"
 
@@ -28,12 +32,15 @@ def reach() -> tuple[str, str]:
     return "in_place", f"Hosts run in place, without SSH. {problem}"
 
 
-READINESS = ("readiness_hosts=hypervisors", f"readiness_dest={DEST}/pairings.json", f"report_dest={DEST}/report.json")
-# The plan is as old as this checkout. One of its two moves is refused by a driver, as drivers do.
-PLAN = setup.ROOT / "tests" / "plans" / "small.json"
-PREPARE = (f"targets_plan={PLAN}", "targets_revalidate=true", "targets_fail=false")
-RELEASE = (f"release_plan={PLAN}",)
-TARGET = "hv1"
+PLAN = DEST / "plan.json"
+READINESS = (f"readiness_dest={DEST}/pairings.json", f"report_dest={DEST}/report.json", "readiness_hosts=hypervisors")
+# The VM of hv3 runs on a driver so old that no other host takes it: it is stuck, and the rest goes on.
+BATCHES = [["hv2", "hv3"], ["hv4", "hv6"]]
+EVACUATION = (
+    json.dumps({"evacuation_rolling": {"batches": BATCHES}}),
+    f"evacuation_dest={PLAN}",
+    "evacuation_live=false",
+)
 
 
 def playbook(name: str, inventory: Path, options: tuple[str, ...]) -> None:
@@ -50,14 +57,40 @@ def playbook(name: str, inventory: Path, options: tuple[str, ...]) -> None:
         raise FleetError(f"the playbook vfio.migration.{name} failed; its own message is above.")
 
 
-def show_instances(fleet: Fleet, way: str) -> None:
-    """What the target has now, by the word of somebody else than the collection."""
-    if way == "namespace":
-        command = ["ssh", "-F", str(fleet.directory / "ssh" / "config"), TARGET, "mdevctl", "list"]
-    else:
-        command = ["ls", str(fleet.host(TARGET).sysfs_root / "bus" / "mdev" / "devices")]
-    print(f"\n$ {' '.join(command)}", flush=True)
-    subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+def show_instances(fleet: Fleet, way: str, hosts: t.Iterable[str]) -> None:
+    """What hosts have now, by the word of somebody else than the collection."""
+    for host in hosts:
+        if way == "namespace":
+            command = ["ssh", "-F", str(fleet.directory / "ssh" / "config"), host, "mdevctl", "list"]
+        else:
+            command = ["ls", str(fleet.host(host).sysfs_root / "bus" / "mdev" / "devices")]
+        print(f"\n$ {' '.join(command)}", flush=True)
+        subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+
+
+def maintain(fleet: Fleet, way: str, plan: _model.Plan, batch: _model.Batch) -> None:
+    """Everything of one batch: prepare, migrate, release, and the maintenance itself."""
+    waves = ", ".join(map(str, batch["waves"]))
+    if batch["waves"]:
+        prepare = (f"targets_plan={PLAN}", json.dumps({"targets_waves": batch["waves"]}))
+        playbook("prepare_targets", fleet.inventory, prepare)
+        print(f"\nNow the operator's own tool migrates the VMs of wave {waves}.")
+        print("\n".join(maintenance.migrate(fleet.client, plan["moves"], batch["waves"])))
+        release = (f"release_plan={PLAN}", json.dumps({"release_waves": batch["waves"], "release_sources": True}))
+        playbook("release_targets", fleet.inventory, release)
+    show_instances(fleet, way, sorted({move["target"] for move in plan["moves"] if move["wave"] in batch["waves"]}))
+    restarted = maintenance.restart(fleet.client, batch["emptied"])
+    print(f"\nMaintenance: {', '.join(restarted) or 'of no host'}.")
+    print("".join(f"{line}\n" for line in waiting(plan, batch)), end="")
+
+
+def waiting(plan: _model.Plan, batch: _model.Batch) -> list[str]:
+    """A line for each host of a batch that is not empty: who is in the way."""
+    there: dict[str, list[str]] = {host: [] for host in batch["hosts"] if host not in batch["emptied"]}
+    for one in plan["stuck"]:
+        if one["host"] in there:
+            there[one["host"]].append(one["name"] or one["workload"])
+    return [f"{host} has to wait, for {', '.join(names)}: the plan says why." for host, names in there.items()]
 
 
 def main() -> int:
@@ -70,24 +103,24 @@ def main() -> int:
     way, why = reach()
 
     def step(number: int, what: str) -> None:
-        print(f"\n[{number}/4] {time.monotonic() - start:.0f} s: {what}", flush=True)
+        print(f"\n[{number}/{3 + len(BATCHES)}] {time.monotonic() - start:.0f} s: {what}", flush=True)
 
     step(1, f"Start six simulated hypervisors. {why}")
     try:
         with simulated_fleet("small", reach=way) as fleet:
             step(2, "Learn which device may move where.")
             playbook("readiness", fleet.inventory, READINESS)
-            step(3, f"Prepare the targets of the plan {PLAN.relative_to(setup.ROOT)}.")
-            playbook("prepare_targets", fleet.inventory, PREPARE)
-            show_instances(fleet, way)
-            step(4, "Take back what was made.")
-            playbook("release_targets", fleet.inventory, RELEASE)
-            show_instances(fleet, way)
+            step(3, f"Plan the maintenance of {'; then '.join(map(' and '.join, BATCHES))}.")
+            playbook("plan_evacuation", fleet.inventory, EVACUATION)
+            plan = _plan.load(str(PLAN))
+            for batch in plan["planning"]["batches"] if plan["planning"] else ():
+                step(3 + batch["batch"], f"Maintenance of {' and '.join(batch['hosts'])}.")
+                maintain(fleet, way, plan, batch)
     except FleetError as error:
         print(f"./dev demo: {error}", file=sys.stderr)
         return 1
     print(f"\nDone after {time.monotonic() - start:.0f} s; the fleet is gone again.")
-    print(f"All that is known of it: {DEST / 'report.json'}; the matrix alone: {DEST / 'pairings.json'}")
+    print(f"All that is known of it: {DEST / 'report.json'}; the matrix: {DEST / 'pairings.json'}; the plan: {PLAN}")
     return 0
 
 

@@ -93,6 +93,7 @@ def molecule(session: Session) -> None:
 SMALL_PLAN = ROOT / "tests" / "plans" / "small.json"
 # What a playbook cannot do without. One move of the small plan is refused by a driver.
 OPTIONS: dict[str, tuple[str, ...]] = {
+    "plan_evacuation": ('{"evacuation_drain": ["hv2"]}',),
     "prepare_targets": (f"targets_plan={SMALL_PLAN}", "targets_revalidate=true", "targets_fail=false"),
     "release_targets": (f"release_plan={SMALL_PLAN}",),
 }

@@ -15,7 +15,7 @@ import collections
 import dataclasses
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import Stuck
+from ansible_collections.vfio.migration.plugins.module_utils._model import Stuck, StuckReason
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _plan
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy import Policy
@@ -23,7 +23,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem im
 
 
 class _Obstacle(t.NamedTuple):
-    reason: str
+    reason: StuckReason
     detail: str
     hosts: tuple[str, ...]
 

@@ -44,7 +44,13 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._plan import uuid a
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._capacity import Model
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground import Step
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy import Override, Policy, Spare, WorkloadKey
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy import (
+    Override,
+    Policy,
+    Rolling,
+    Spare,
+    WorkloadKey,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Bound
 
 _NAMESPACE = uuid.UUID("6f2a1f5e-8f0b-5d0c-9c55-6a1f3c0f7b1d")
@@ -314,7 +320,7 @@ def policy_record(policy: Policy) -> dict[str, t.Any]:
         domains.setdefault(domain, []).append(host)
     return {
         "drain": list(policy.drain),
-        "rolling": None if rolling is None else _rolling_record(policy),
+        "rolling": None if rolling is None else _rolling_record(rolling),
         "incoming": policy.incoming,
         "concurrent": policy.concurrent,
         "anti_affinity": [
@@ -333,9 +339,7 @@ def policy_record(policy: Policy) -> dict[str, t.Any]:
     }
 
 
-def _rolling_record(policy: Policy) -> dict[str, t.Any]:
-    rolling = policy.rolling
-    assert rolling is not None, "asked of a rolling maintenance only"
+def _rolling_record(rolling: Rolling) -> dict[str, t.Any]:
     if rolling.batches:
         return {"batches": [list(batch) for batch in rolling.batches], "after": rolling.after}
     return {"max_unavailable": rolling.max_unavailable, "after": rolling.after}

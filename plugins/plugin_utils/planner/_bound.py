@@ -11,11 +11,17 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import collections
 import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _highs
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._configurations import Aim, Configurations, Loads
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._configurations import (
+    Aim,
+    Configurations,
+    Loads,
+    Whole,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._crowd import Crowd, crowd
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing import pack
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Bound, Problem, Solution, emptied
@@ -53,7 +59,8 @@ class _Search:
     def __init__(self, problem: Problem, solution: Solution, complete: Complete) -> None:
         self._problem = problem
         self._complete = complete
-        self._crowd: Crowd = crowd(problem, Rooms(problem.kinds))
+        self._rooms = Rooms(problem.kinds)
+        self._crowd: Crowd = crowd(problem, self._rooms)
         self._loads = Loads(self._crowd)
         self._model = Configurations(self._crowd, self._loads)
         self._best = solution
@@ -72,6 +79,8 @@ class _Search:
             if vms is None:
                 return self._unproven()
             self._seek("vms", floor, vms)
+            if not self._rooms.complete:
+                return self._unproven()
             if self._emptied == floor:
                 return Proof(self._best, Bound(hosts + self._crowd.idle, vms, "configurations"), None)
 
@@ -97,18 +106,35 @@ class _Search:
             hosts, vms = self._score(self._best)
             if (hosts - self._crowd.idle if aim == "hosts" else vms) >= most:
                 return
-            drained, loads = self._model.whole(aim, floor, nodes)
-            found = self._complete(self._problem, pack(self._problem, self._crowd, loads, drained))
+            whole = self._model.whole(aim, floor, nodes, self._known(self._best))
+            found = self._complete(self._problem, pack(self._problem, self._crowd, whole.loads, whole.drains))
             self._learn(found)
             if self._score(found) > self._score(self._best):
                 self._best = found
 
     def _learn(self, solution: Solution) -> None:
         """A load that somebody found is a load of the model."""
-        classes = {vm: place for place, members in enumerate(self._crowd.vms) for vm in members}
-        places = {host: place for place, members in enumerate(self._crowd.hosts) for host in members}
-        loads: dict[int, list[int]] = {}
+        for place, loads in enumerate(self._known(solution).loads):
+            for load in loads:
+                self._loads.add(place, load)
+
+    def _known(self, solution: Solution) -> Whole:
+        """A solution as the model sees it."""
+        crowd = self._crowd
+        classes = {vm: place for place, members in enumerate(crowd.vms) for vm in members}
+        taken: dict[int, list[int]] = {}
+        leaving = [0] * len(crowd.vms)
         for placement in solution.placements:
-            loads.setdefault(placement.host, []).append(classes[placement.vm])
-        for host, load in loads.items():
-            self._loads.add(places[host], tuple(load))
+            taken.setdefault(placement.host, []).append(classes[placement.vm])
+            leaving[classes[placement.vm]] += 1
+        loads = [
+            dict(collections.Counter(tuple(sorted(taken[host])) for host in hosts if host in taken))
+            for hosts in crowd.hosts
+        ]
+        on: dict[int, collections.Counter[int]] = {}
+        for number, vm in enumerate(self._problem.vms):
+            if number in classes:
+                on.setdefault(vm.host, collections.Counter())[classes[number]] += 1
+        empty = emptied(self._problem, {placement.vm for placement in solution.placements})
+        kinds = collections.Counter(tuple(sorted(on[host].items())) for host in empty if host in on)
+        return Whole([kinds[kind] for kind in crowd.drains], loads, leaving)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Parent, Snapshot
@@ -97,7 +98,8 @@ def derive(hosts: t.Iterable[_nodes.Host], overrides: t.Sequence[Override], leav
     places: list[tuple[Place, int]] = []
     for host in hosts:
         if host.snapshot is not None:
-            for address, state in _states(host.name, host.snapshot, overrides, leaving.get(host.name, ())):
+            own = _states(host.name, host.snapshot, overrides, leaving.get(host.name, ()))
+            for address, state in sorted(own, key=operator.itemgetter(0)):
                 places.append(((host.name, address), numbers.setdefault(state, len(numbers))))
     observed: dict[Alike, set[Seen]] = {}
     for state in numbers:
@@ -198,7 +200,7 @@ class _Group:
         for left in _guesses(rule, shown, state.seen, self._alike.types):
             if min(left) >= 0 and all(_number(left, rule.costs[name]) <= room for name, room in shown.items()):
                 going = dict(zip(self._alike.types, state.leaving, strict=True))
-                return Room(self._model(rule, tuple(shown)), left, _more(left, rule.costs, going))
+                return Room(self._model(rule, tuple(shown), state.seen), left, _more(left, rule.costs, going))
         return None
 
     def _exclusive(self, rule: Rule, state: _State) -> Room:
@@ -211,12 +213,15 @@ class _Group:
             left.append(room)
             empty = 0 if stays or not any(state.leaving) else rule.most.get(name, self._empty.get(name, 0))
             full.append(max(room + going, empty))
-        return Room(self._model(rule, tuple(types)), tuple(left), tuple(full))
+        return Room(self._model(rule, tuple(types), state.seen), tuple(left), tuple(full))
 
-    def _model(self, rule: Rule, types: tuple[str, ...]) -> Model:
+    def _model(self, rule: Rule, types: tuple[str, ...], seen: Seen) -> Model:
         most: dict[str, int] = {**self._empty, **rule.most}
         if rule.totals is not None:
             most.update({name: _number(rule.totals, cost) for name, cost in rule.costs.items()})
+        for name, room, used in zip(self._alike.types, seen.room, seen.used, strict=True):
+            if most.get(name, 0) < (room or 0) + used:
+                most.pop(name, None)  # this one shows more than others or its description say: nobody knows
         model = Model(
             rule.name,
             rule.origin,

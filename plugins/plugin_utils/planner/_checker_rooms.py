@@ -150,9 +150,8 @@ def _shown_problems(room: _Room, kind: str) -> t.Iterator[str]:
             yield "whose driver does not say how many fit"
     elif room.made[kind] > shown:
         yield f"whose driver shows room for {shown}, and the plan makes {room.made[kind]}"
+    # What lives there already is in the driver's number: it shows no room for siblings, or it mixes types.
     others = set(room.made) - {kind}
-    if room.record["model"] == "exclusive":
-        others |= set(room.before) - {kind}
     if room.exclusive and others:
         yield f"which takes one type only and has {', '.join(sorted(others))}"
 

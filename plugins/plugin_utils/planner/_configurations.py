@@ -22,6 +22,18 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing im
 
 Aim = t.Literal["hosts", "vms"]
 
+
+class Whole(t.NamedTuple):
+    """A solution in whole numbers."""
+
+    drains: list[int]
+    """How many drained hosts of each kind are emptied."""
+    loads: list[dict[Load, int]]
+    """For each class of hosts how many take which load."""
+    leaving: list[int]
+    """VMs of each class that leave."""
+
+
 ROUNDS = 60
 STATES = 200_000
 """States that are looked at before the search gives up; there are some thousand in a fleet of ten thousand hosts."""
@@ -105,8 +117,11 @@ class Configurations:
         self._crowd = crowd
         self.loads = loads
 
-    def _model(self, aim: Aim, emptied: int) -> tuple[Model, list[int], dict[tuple[int, Load], int]]:
-        """Rows: one for each class of VMs, then one for each class of hosts, then others."""
+    def _model(self, aim: Aim, emptied: int) -> tuple[Model, list[int], list[int], dict[tuple[int, Load], int]]:
+        """The model, and its columns for drained hosts, for VMs that leave, and for loads.
+
+        Rows: one for each class of VMs, then one for each class of hosts, then others.
+        """
         crowd, model = self._crowd, Model()
         drains = [model.column(count, integer=True) for count in crowd.drained]
         leaving = [model.column(len(members)) for members in crowd.vms]
@@ -131,14 +146,14 @@ class Configurations:
             model.row(0, row, INFINITY)
         model.row(emptied, dict.fromkeys(drains, 1.0), INFINITY)
         model.aim(drains if aim == "hosts" else leaving)
-        return model, drains, columns
+        return model, drains, leaving, columns
 
     def relaxed(self, aim: Aim, emptied: int) -> float | None:
         """Find the loads that matter; no solution reaches more than the result. None without a proof."""
         crowd = self._crowd
         best: float | None = None
         for _round in range(ROUNDS):
-            model, _drains, _columns = self._model(aim, emptied)
+            model = self._model(aim, emptied)[0]
             answer = model.relaxed()
             if answer is None:
                 return best
@@ -161,13 +176,21 @@ class Configurations:
                 return best
         return best
 
-    def whole(self, aim: Aim, emptied: int, nodes: int) -> tuple[list[int], list[dict[Load, int]]]:
-        """The best that was found of the known loads: how many drained hosts of each kind are emptied, and for each
-        class of hosts how many take which load."""
-        model, drains, columns = self._model(aim, emptied)
-        values = model.solve(nodes)
+    def whole(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
+        """The best that was found of the known loads; the start if there is nothing better."""
+        model, drains, leaving, columns = self._model(aim, emptied)
+        given = dict(zip(drains, map(float, start.drains), strict=True))
+        given |= dict(zip(leaving, map(float, start.leaving), strict=True))
+        given |= {
+            columns[place, load]: float(number)
+            for place, loads in enumerate(start.loads)
+            for load, number in loads.items()
+        }
+        values = model.solve(nodes, given)
+        if not values:
+            return start
         loads: list[dict[Load, int]] = [{} for _state in self._crowd.states]
-        for (place, load), column in columns.items() if values else ():
+        for (place, load), column in columns.items():
             if number := round(values[column]):
                 loads[place][load] = number
-        return [round(values[column]) if values else 0 for column in drains], loads
+        return Whole([round(values[column]) for column in drains], loads, [round(values[column]) for column in leaving])

@@ -14,7 +14,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Pairings, Plan, Stuck
-from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _pairing
+from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _nodes, _pairing
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _aside, _assemble, _explain, _fold, _policy
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._assemble import Stage
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._batches import Offers
@@ -47,12 +48,25 @@ def plan(
     :arg max_age: seconds after which a driver's answer counts as unknown.
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
 
-    Raises ContractError with every mistake in the options.
+    Raises ContractError with every mistake in the options, and when the facts of a host are older than ``max_age``:
+    what it had room for then says nothing of now.
     """
     hosts = _nodes.load(facts)
+    _pairing.check_options(max_age, now, "all", fresh_hosts)
     policy = _policy.read(options, hosts)
+    _refuse_stale(hosts, max_age, now)
     sources: _pairing.Sources = "all" if policy.rolling else "devices"
     return of_pairings(hosts, _pairing.of_hosts(hosts, max_age, now, sources, fresh_hosts), policy, now)
+
+
+def _refuse_stale(hosts: t.Iterable[_nodes.Host], max_age: int, now: str) -> None:
+    old = [host for host in hosts if host.snapshot and not _clock.within(host.snapshot["time"], max_age, now)]
+    if old:
+        names = ", ".join(host.name for host in old[:5]) + (f" and {len(old) - 5} others" if old[5:] else "")
+        raise ContractError(
+            f"the facts of {names} are older than {max_age} seconds, or of the future: gather them again, raise "
+            "max_age, or leave these hosts out of the fleet"
+        )
 
 
 def of_pairings(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Policy, now: str) -> Plan:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import Pairings, Remedy, Stuck
+from ansible_collections.vfio.migration.plugins.module_utils._model import Pairings, Remedy, Stuck, StuckReason
 from ansible_collections.vfio.migration.plugins.plugin_utils._reasons import sentence
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground import Ground
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Vm
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Case, Family, Prospect, View
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._remedies import Remedies
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, contention
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention
 
 LISTED: t.Final = 10
 """Hosts and rivals in the lists of one stuck workload."""
@@ -29,7 +29,7 @@ _NOBODY: t.Final = Contention((), (), ())
 
 
 class _Why(t.NamedTuple):
-    reason: str
+    reason: StuckReason
     detail: str
     hosts: tuple[int, ...] = ()
     rivals: tuple[str, ...] = ()
@@ -132,7 +132,7 @@ class _Look:
     def _rivalry(self, number: int, vm: Vm) -> Contention:
         key = (vm.needs, vm.cpus, vm.memory, vm.groups)
         if key not in self._rivalries:
-            self._rivalries[key] = contention(self._view.problem, self._view.case.solution, number)
+            self._rivalries[key] = self._remedies.trial.contention(number)
         return self._rivalries[key]
 
     def _why(self, vm: Vm, prospect: Prospect, family: Family | None, rivalry: Contention) -> _Why:
@@ -191,7 +191,7 @@ class _Look:
         parts = [texts[each] for each in family.limits]
         if groups:
             parts.append(f"is barred by group {listed(groups)}")
-        reason = "limit" if family.limits else "anti_affinity"
+        reason: StuckReason = "limit" if family.limits else "anti_affinity"
         return _Why(reason, f"{host.name} has room for it, but {' and '.join(parts)}", (family.host,))
 
     def _contended(self, prospect: Prospect, rivalry: Contention) -> _Why:

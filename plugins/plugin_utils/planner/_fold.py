@@ -22,6 +22,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SourceClass,
     Stopped,
     Stuck,
+    StuckReason,
     TargetClass,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes
@@ -176,8 +177,8 @@ class _Cast:
         for host in fleet.all:
             if host.name in fleet.cleared:
                 self._add_host(host)
+        # Who stops starts again where it was.
         moving = {(fleet.all[vm.host].name, vm.id) for vm in self.vms}
-        gone = moving | {(each["host"], each["workload"]) for each in self.stopped}
         self.groups = tuple(
             Group(
                 each.name,
@@ -185,7 +186,7 @@ class _Cast:
                 frozenset(
                     fleet.domain(host) if each.across == "domain" else host
                     for host, workload in each.workloads
-                    if (host, workload) not in gone
+                    if (host, workload) not in moving
                 ),
             )
             for each in fleet.policy.apart
@@ -233,7 +234,7 @@ class _Cast:
         self.vms.append(vm)
         self.names.append(owner.name)
 
-    def _stays(self, host: str, owner: Owner, reason: str, detail: str) -> None:
+    def _stays(self, host: str, owner: Owner, reason: StuckReason, detail: str) -> None:
         self.held.add(host)
         self.stuck.append(
             Stuck(

@@ -201,6 +201,4 @@ class Ground:
 
 
 def _taken(kinds: t.Sequence[Kind], parent: Parent, seat: int) -> Parent:
-    left = kinds[parent.kind].take(parent.left, seat)
-    assert left is not None, "a placement takes what is left"
-    return dataclasses.replace(parent, left=left)
+    return dataclasses.replace(parent, left=kinds[parent.kind].taken(parent.left, seat))

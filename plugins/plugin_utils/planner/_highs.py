@@ -75,9 +75,15 @@ class Model:
             return None
         return Answer(solver.getObjectiveValue(), list(solver.getSolution().row_dual))
 
-    def solve(self, nodes: int) -> list[float]:
-        """The values of the columns in the best solution among so many nodes; empty without one."""
+    def solve(self, nodes: int, start: t.Mapping[int, float]) -> list[float]:
+        """The values of the columns in the best solution among so many nodes, or of the start: column -> value of
+        those that are not 0. Empty when the start is none and nothing was found."""
+        import highspy
+
         solver = self._solver(whole=True)
+        given = highspy.HighsSolution()
+        given.col_value = [start.get(column, 0.0) for column in range(len(self._costs))]
+        solver.setSolution(given)
         solver.setOptionValue("mip_max_nodes", nodes)
         solver.setOptionValue("mip_rel_gap", 0.0)
         solver.setOptionValue("mip_abs_gap", 0.999)  # objectives are counts

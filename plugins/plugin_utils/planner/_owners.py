@@ -42,6 +42,11 @@ def owners(snapshot: Snapshot) -> list[Owner]:
 
 def _add(found: dict[str, Owner], new: Owner, taken: set[str]) -> None:
     """Two records of one id are one workload: they are the processes of one VM, or the devices of one domain."""
+    if new.id not in found and taken.isdisjoint(new.devices):
+        # As nearly all are; the rest costs time.
+        taken.update(new.devices)
+        found[new.id] = Owner(new.id, new.name, new.nature, tuple(sorted(set(new.devices))))
+        return
     known = found.get(new.id, new._replace(devices=()))
     own = sorted(set(new.devices) - taken)
     shared = (set(new.devices) & taken) - set(known.devices)

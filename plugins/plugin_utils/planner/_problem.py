@@ -54,6 +54,13 @@ class Kind:
         after = tuple(have - cost for have, cost in zip(left, self.costs[seat], strict=True))
         return after if min(after, default=0) >= 0 else None
 
+    def taken(self, left: Left, seat: int) -> Left:
+        """What is left after one more instance that is known to fit."""
+        after = self.take(left, seat)
+        if after is None:
+            raise ValueError(f"nothing is left of {left} for seat {seat}")
+        return after
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parent:

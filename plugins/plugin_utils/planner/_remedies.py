@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Name, Pairing, Remedy
@@ -25,8 +26,8 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem im
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Family, Prospect, View
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, Trial, can_place
 
-TRIES: t.Final = 4
-"""Hosts that one kind of change is tried on, for one class of VMs."""
+TRIES: t.Final = 3
+"""How often one kind of change is tried, for one class of VMs: every time is a small search."""
 
 Pairs = t.Mapping[tuple[str, str], Pairing]
 
@@ -66,18 +67,18 @@ class Remedies:
 
     def _instance(self, vm: int, rivalry: Contention, prospect: Prospect) -> t.Iterator[Remedy]:
         needs = rivalry.needs or self._problem.vms[vm].needs
-        for number in _some(rivalry.hosts or prospect.offering):
+        hosts = rivalry.hosts or prospect.offering
+        places = ((number, *each) for number in hosts for each in self._seats(self._problem.hosts[number], needs))
+        for number, place, seat in itertools.islice(places, TRIES):
             host = self._problem.hosts[number]
-            for place, seat in self._seats(host, needs):
-                parent = host.parents[place]
-                more = _more(self._problem.kinds[parent.kind], parent, seat)
-                if self._frees(vm, number, _with(host, place, more), ("instance", place, seat)):
-                    kind = self._problem.kinds[parent.kind].seats[seat].type
-                    what = f"instance of {kind} on {host.name} {parent.address}"
-                    if kind is None:
-                        what = f"device like {parent.address} on {host.name}"
-                    detail = f"one more {what} would do"
-                    yield _remedy("instance", detail, host, parent.address, kind)
+            parent = host.parents[place]
+            more = _more(self._problem.kinds[parent.kind], parent, seat)
+            if self._frees(vm, number, _with(host, place, more), ("instance", place, seat)):
+                kind = self._problem.kinds[parent.kind].seats[seat].type
+                what = f"instance of {kind} on {host.name} {parent.address}"
+                if kind is None:
+                    what = f"device like {parent.address} on {host.name}"
+                yield _remedy("instance", f"one more {what} would do", host, parent.address, kind)
 
     def _seats(self, host: Host, needs: t.Iterable[int]) -> t.Iterator[tuple[int, int]]:
         """Seats that take one of the needs, on parents that differ."""
@@ -90,13 +91,14 @@ class Remedies:
                     yield place, number
 
     def _allow_unknown(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
-        for number in _some(prospect.unknown):
+        for number in prospect.unknown[:TRIES]:
             host = self._problem.hosts[number]
             parents = tuple(
                 dataclasses.replace(each, kind=self._allowing.numbers.get(each.kind, each.kind))
                 for each in host.parents
             )
-            if self._frees(vm, number, dataclasses.replace(host, parents=parents), "allow_unknown"):
+            changed = dataclasses.replace(host, parents=parents)
+            if self._frees(vm, number, changed, "allow_unknown", self._allowing.kinds):
                 detail = f"{host.name} has room, were the unknown answers of its drivers allowed"
                 yield _remedy("allow_unknown", detail, host)
 
@@ -130,19 +132,23 @@ class Remedies:
         own = self._problem.vms[vm].host
         name = self._problem.hosts[own].name
         others = [number for number in prospect.away if number != own]
-        for number in _some(number for number in others if number in self._emptied):
+        for number in [number for number in others if number in self._emptied][:TRIES]:
             host = self._problem.hosts[number]
             back = tuple(dataclasses.replace(each, left=each.full) for each in host.parents)
             returned = dataclasses.replace(host, target=True, drained=False, parents=back)
-            if self._frees(vm, number, returned, "back"):
+            if self._is_alone(vm, number, self._frees(vm, number, returned, "back"), guests=True):
                 yield _remedy("order", f"drain {host.name} first: when it is back, {name} can be drained to it", host)
-        for number in _some(others):
+        for number in [] if prospect.holding else others[:TRIES]:
             host = self._problem.hosts[number]
-            if self._returns(vm, self._stays(vm, number)):
+            solution = self._stays(vm, number)
+            if self._is_alone(vm, number, solution, guests=False) and self._returns(vm, solution):
                 yield _remedy("order", f"drain {name} first: as long as {host.name} is up, it has room", host)
 
     def _host(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
-        for number in _some(number for number in prospect.away if number != self._problem.vms[vm].host):
+        if prospect.holding:
+            return  # elsewhere it is a matter of room, and every host that is not drained would do
+        own = self._problem.vms[vm].host
+        for number in [number for number in prospect.away if number != own][:TRIES]:
             if self._stays(vm, number):
                 host = self._problem.hosts[number]
                 yield _remedy("host", f"{host.name} has room, were it not in maintenance at the same time", host)
@@ -151,6 +157,13 @@ class Remedies:
         """The solution when this host is not drained."""
         changed = dataclasses.replace(self._problem.hosts[number], target=True, drained=False)
         return self._frees(vm, number, changed, "up")
+
+    def _is_alone(self, vm: int, number: int, solution: Solution | None, guests: bool) -> bool:
+        """Whether nobody of this host has found a place by going home; without guests also nobody else but the VM."""
+        there = [each.vm for each in solution.placements if each.host == number] if solution else []
+        if not guests:
+            return there == [vm]
+        return solution is not None and all(self._problem.vms[each].host != number for each in there)
 
     def _returns(self, vm: int, solution: Solution | None) -> bool:
         """Whether a VM can come back from where it went to its own host."""
@@ -165,14 +178,16 @@ class Remedies:
                 return False
         return True
 
-    def _frees(self, vm: int, number: int, host: Host, what: t.Hashable) -> Solution | None:
+    def _frees(
+        self, vm: int, number: int, host: Host, what: t.Hashable, kinds: tuple[Kind, ...] | None = None
+    ) -> Solution | None:
         """The search again, with one host changed and everybody else still placed."""
         key = (what, number, self._class(vm))
         if key not in self._known:
             hosts = list(self._problem.hosts)
             hosts[number] = host
-            changed = dataclasses.replace(self._problem, hosts=tuple(hosts), kinds=self._allowing.kinds)
-            self._known[key] = self._trial.can_place(vm, changed)
+            changed = dataclasses.replace(self._problem, hosts=tuple(hosts), kinds=kinds or self._problem.kinds)
+            self._known[key] = self.trial.can_place(vm, changed)
         return self._known[key]
 
     def _class(self, vm: int) -> t.Hashable:
@@ -180,7 +195,8 @@ class Remedies:
         return (one.needs, one.cpus, one.memory, one.groups)
 
     @functools.cached_property
-    def _trial(self) -> Trial:
+    def trial(self) -> Trial:
+        """The search where the solution has left it."""
         return Trial(self._problem, self._view.case.solution)
 
 
@@ -219,15 +235,6 @@ def _with(host: Host, place: int, parent: Parent) -> Host:
 def _firsts(*makers: t.Iterator[Remedy]) -> list[Remedy]:
     """One of each kind."""
     return [remedy for maker in makers if (remedy := next(maker, None)) is not None]
-
-
-def _some(hosts: t.Iterable[int]) -> list[int]:
-    found: list[int] = []
-    for number in hosts:
-        if len(found) == TRIES:
-            break
-        found.append(number)
-    return found
 
 
 _What = t.Literal["instance", "allow_unknown", "host", "limit", "anti_affinity", "order"]

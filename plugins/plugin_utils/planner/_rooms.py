@@ -21,6 +21,10 @@ Stock = tuple[int, Left]
 Demand = tuple[tuple[int, ...], int, int]
 """Needs, CPUs and memory of a VM: who has the same is in one class. Anti-affinity is no matter of states."""
 
+WAYS = 500
+"""So many ways to seat the first devices of a VM are followed up. Hosts with little room, where each way counts, have
+far fewer."""
+
 
 class Pick(t.NamedTuple):
     """A seat on any parent of this kind with so much left."""
@@ -62,7 +66,9 @@ class Rooms:
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._options: dict[tuple[int, Demand], tuple[Option, ...]] = {}
-        self._useful: dict[Stock, bool] = {}
+        self._takes: dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]] = {}
+        self.complete = True
+        """False once ways were left out: what is known of a state is then not all there is."""
 
     def number(self, state: State) -> int:
         """The number of a state, the same for equal ones."""
@@ -74,8 +80,13 @@ class Rooms:
 
     def of(self, host: Host) -> int:
         """The state of a host as it is."""
-        stocks = (stock for stock in ((each.kind, each.left) for each in host.parents) if self._is_useful(stock))
-        return self.number(State(tuple(sorted(stocks)), host.incoming, host.cpus, host.memory))
+        stocks = [(each.kind, each.left) for each in host.parents]
+        return self.with_left(stocks, host.incoming, host.cpus, host.memory)
+
+    def with_left(self, stocks: t.Iterable[Stock], incoming: int | None, cpus: int | None, memory: int | None) -> int:
+        """The state of a host of which so much is left."""
+        useful = () if incoming == 0 else sorted(stock for stock in stocks if self._taking(stock))
+        return self.number(State(tuple(useful), incoming, cpus, memory))
 
     def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
         """Every state that may follow when it takes such a VM, those with fewest unknown answers first."""
@@ -89,13 +100,15 @@ class Rooms:
         limits = (_less(state.incoming, 1), _less(state.cpus, cpus), _less(state.memory, memory))
         if any(each is not None and each < 0 for each in limits):
             return ()
+        if not all(any(need in self._taking(stock) for stock in state.stocks) for need in needs):
+            return ()
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
         for need in needs:
             ways = self._with(ways, need)
-        options = [
-            Option(self.number(State(self._pruned(stocks), *limits)), unknown, picks)
-            for stocks, (unknown, picks) in ways.items()
-        ]
+            if len(ways) > WAYS:
+                self.complete = False
+                ways = dict(sorted(ways.items(), key=lambda way: (way[1], way[0]))[:WAYS])
+        options = [Option(self.with_left(stocks, *limits), unknown, picks) for stocks, (unknown, picks) in ways.items()]
         best: dict[int, Option] = {}
         for option in sorted(options, key=lambda each: (each.unknown, each.picks)):
             best.setdefault(option.state, option)
@@ -107,7 +120,7 @@ class Rooms:
         found: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {}
         for stocks, (unknown, picks) in ways.items():
             for stock in dict.fromkeys(stocks):
-                for seat, after, guess in self._takes(stock, need):
+                for seat, after, guess in self._taking(stock).get(need, ()):
                     rest = list(stocks)
                     rest.remove(stock)
                     key = tuple(sorted([*rest, (stock[0], after)]))
@@ -116,26 +129,19 @@ class Rooms:
                         found[key] = way
         return found
 
-    def _takes(self, stock: Stock, need: int) -> t.Iterator[tuple[int, Left, int]]:
-        """Seat, what is left then, and 1 when the answer is unknown."""
-        kind = self._kinds[stock[0]]
-        for number, seat in enumerate(kind.seats):
-            if need in seat.yes or need in seat.maybe:
-                after = kind.take(stock[1], number)
-                if after is not None:
-                    yield number, after, int(need not in seat.yes)
-
-    def _pruned(self, stocks: tuple[Stock, ...]) -> tuple[Stock, ...]:
-        return tuple(stock for stock in stocks if self._is_useful(stock))
-
-    def _is_useful(self, stock: Stock) -> bool:
-        found = self._useful.get(stock)
+    def _taking(self, stock: Stock) -> dict[int, tuple[tuple[int, Left, int], ...]]:
+        """Need -> every seat that takes it now, what is left then, and 1 when the answer is unknown."""
+        found = self._takes.get(stock)
         if found is None:
             kind = self._kinds[stock[0]]
-            found = self._useful[stock] = any(
-                (seat.yes or seat.maybe) and kind.take(stock[1], number) is not None
-                for number, seat in enumerate(kind.seats)
-            )
+            ways: dict[int, list[tuple[int, Left, int]]] = {}
+            for number, seat in enumerate(kind.seats):
+                after = kind.take(stock[1], number)
+                if after is None:
+                    continue
+                for need in seat.yes | seat.maybe:
+                    ways.setdefault(need, []).append((number, after, int(need not in seat.yes)))
+            found = self._takes[stock] = {need: tuple(seats) for need, seats in sorted(ways.items())}
         return found
 
 
@@ -150,9 +156,7 @@ class Floor:
         """Take the first parent that is as the pick wants it: (index of Host.parents, index of Kind.seats)."""
         place = self._stocks.index(pick.stock)
         kind, left = pick.stock
-        after = self._kinds[kind].take(left, pick.seat)
-        assert after is not None, "a pick names a stock that can take it"
-        self._stocks[place] = (kind, after)
+        self._stocks[place] = (kind, self._kinds[kind].taken(left, pick.seat))
         return place, pick.seat
 
 

@@ -13,7 +13,7 @@ from ansible_collections.vfio.migration.tests.tools import faults
 
 ROOT = Path(__file__).resolve().parents[3]
 
-SOURCE = '''
+SOURCE = """
 ROWS = [pytest.param(1, marks=pytest.mark.fault("R3"))]
 
 @pytest.mark.fault("R1", "R2")
@@ -22,7 +22,7 @@ def test_a(): ...
 class TestB:
     @pytest.mark.fault("R1")
     def test_c(self): ...
-'''
+"""
 
 CATALOGUE = faults.Catalogue(required={"R1": "One", "R2": "Two"}, planned={"C1": "Later"})
 

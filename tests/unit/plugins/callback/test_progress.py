@@ -104,9 +104,7 @@ def test_host_that_runs_ahead_counts_for_its_own_task(monkeypatch: pytest.Monkey
     first, second = Task("First"), Task("Second")
     player.task(first, 1, 1)
     player.task(second, 1, 1)
-    player.plugin.v2_runner_on_ok(
-        types.SimpleNamespace(task=first, host=types.SimpleNamespace(get_name=lambda: "h1"))
-    )
+    player.plugin.v2_runner_on_ok(types.SimpleNamespace(task=first, host=types.SimpleNamespace(get_name=lambda: "h1")))
     assert player.said == ["progress: First: 2 of 2 hosts, 1.0/s, took 2 s"]
 
 

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.vfio.migration.plugins.filter import pairings, probe_requests
+from ansible_collections.vfio.migration.plugins.filter import evacuation_plan, pairings, probe_requests
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 
 FACTS = {
@@ -20,6 +20,7 @@ FACTS = {
 FILTERS: dict[str, t.Callable[..., t.Any]] = {
     **pairings.FilterModule().filters(),
     **probe_requests.FilterModule().filters(),
+    **evacuation_plan.FilterModule().filters(),
 }
 
 
@@ -33,6 +34,14 @@ def test_pairings() -> None:
     assert matrix["time"] == data.NOW
     assert [host["state"] for host in matrix["hosts"]] == ["fresh", "cached"]
     assert len(matrix["sources"]) == 2
+
+
+def test_evacuation_plan() -> None:
+    plan = FILTERS["evacuation_plan"](FACTS, now=data.NOW, fresh_hosts=[], drain=["hv1"], id="p1")
+    assert (plan["id"], plan["created"]) == ("p1", data.NOW)
+    assert [host["state"] for host in plan["planning"]["inputs"]["hosts"]] == ["cached", "cached"]
+    with pytest.raises(AnsibleFilterError, match="evacuation_plan: options does not know 'drian'"):
+        FILTERS["evacuation_plan"](FACTS, drian=["hv1"])
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))

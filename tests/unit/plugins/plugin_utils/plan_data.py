@@ -140,7 +140,7 @@ GOOD: dict[str, Change] = {
     "by a planner": lambda plan: plan.update(planning=planning()),
     "more than we know": lambda plan: plan.update(note="moved by hand"),
     "stuck": lambda plan: plan["stuck"].append(
-        {"workload": "vm9", "name": None, "host": "hv1", "reason": "no_target", "detail": "nobody takes it"}
+        {"workload": "vm9", "name": None, "host": "hv1", "reason": "no_compatible_host", "detail": "nobody takes it"}
     ),
 }
 
@@ -220,7 +220,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "moved and stuck": (
         lambda plan: plan["stuck"].append(
-            {"workload": "vm1", "name": None, "host": "hv1", "reason": "x", "detail": "x"}
+            {"workload": "vm1", "name": None, "host": "hv1", "reason": "unknown", "detail": "x"}
         ),
         ".stuck[0] is the workload vm1 on hv1 once more",
     ),

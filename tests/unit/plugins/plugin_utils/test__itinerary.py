@@ -90,7 +90,7 @@ SAID: dict[str, tuple[_model.Plan, str]] = {
     ),
     "no bound": (
         made(planning={"gap": None, "bound": None, "bound_reason": "no bound was computed: no highspy"}),
-        "How good it is nobody knows: no bound was computed: no highspy.",
+        "No bound was computed: no highspy.",
     ),
     "a lost host": (
         made(

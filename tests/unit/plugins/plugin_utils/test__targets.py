@@ -453,6 +453,25 @@ def test_a_second_move_waits_for_the_first() -> None:
     assert reasons(found) == {"vm1": "source_gone"}
 
 
+def test_an_instance_whose_device_is_passed_through_now_is_freed() -> None:
+    plan, facts = passed_plan(), moved()
+    passed = plan_data.passthrough(1, "0000:01:00.1", "s") | {"source": UUID.format(1), "source_type": "t1"}
+    plan["moves"][0] |= {"devices": [], "passthrough": [passed]}
+    _own(facts, "hv2", data.device("0000:01:00.1", "v"))
+    _vf(in_use_by=[_model.Holder(pid=7, command="qemu", workload="vm1")])(facts)
+    found = _targets.release(_plan.load(plan)["moves"], now(facts))["sources"]
+    assert {host: [one["uuid"] for one in instances] for host, instances in found.items()} == {"hv1": [UUID.format(1)]}
+
+
+def test_a_host_with_nothing_to_free_is_left_alone() -> None:
+    plan, facts = passed_plan(), moved()
+    plan["moves"][0]["devices"] = []
+    _own(facts, "hv1", data.device("0000:00:07.0", "v"))
+    _own(facts, "hv2", data.device("0000:01:00.1", "v"))
+    _vf(in_use_by=[_model.Holder(pid=7, command="qemu", workload="vm1")])(facts)
+    assert _targets.release(_plan.load(plan)["moves"], now(facts))["sources"] == {}
+
+
 def test_old_instances_stay_while_a_passed_through_device_has_not_moved() -> None:
     facts = moved()
     source = data.device("0000:00:07.0", "v", in_use=True)

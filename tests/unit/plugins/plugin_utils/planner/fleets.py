@@ -169,6 +169,7 @@ def _options(draw: st.DrawFn, facts: Facts, rolling: bool) -> Options:
     if rolling:
         options["rolling"]["after"] = draw(st.sampled_from(["same", "newer"]))
     rarely = st.sampled_from([False, False, True])
+    often = {"anti_affinity", "failure_domains"}
     limits: dict[str, st.SearchStrategy[t.Any]] = {
         "incoming": st.integers(0, 2),
         "concurrent": st.integers(1, 2),
@@ -186,7 +187,7 @@ def _options(draw: st.DrawFn, facts: Facts, rolling: bool) -> Options:
         limits["workloads"] = st.dictionaries(word, st.sampled_from(["migrate", "stop", "skip"]), max_size=2)
         limits["anti_affinity"] = st.lists(_group(workloads), min_size=1, max_size=2)
     for key, strategy in limits.items():
-        if draw(rarely):
+        if draw(st.booleans() if key in often else rarely):
             options[key] = draw(strategy)
     return options
 

@@ -62,7 +62,8 @@ def problem(shape: Shape) -> Problem:
     versions = max(1, shape.strings // TYPES)
     kinds = [_kind(version, exclusive, versions, shape, chance) for version in range(versions) for exclusive in (1, 0)]
     drained = set(chance.sample(range(shape.hosts), max(1, round(shape.hosts * shape.drained))))
-    hosts, vms = [], []
+    hosts: list[Host] = []
+    vms: list[Vm] = []
     for number in range(shape.hosts):
         version, shared = chance.randrange(versions), int(chance.random() >= 0.7)
         parents, needs = _parents(2 * version + shared, version, shared, shape.used, chance)
@@ -76,7 +77,8 @@ def problem(shape: Shape) -> Problem:
 def _kind(version: int, exclusive: int, versions: int, shape: Shape, chance: random.Random) -> Kind:
     seats = []
     for kind in range(3) if exclusive else range(3, TYPES):
-        yes, maybe = set(), set()
+        yes: set[int] = set()
+        maybe: set[int] = set()
         for other in range(versions):
             likely = 1.0 if other == version else 0.9 if other < version else 0.15
             if chance.random() < likely:
@@ -129,7 +131,7 @@ def _host(number: int, parents: tuple[Parent, ...], drained: bool, shape: Shape,
 
 def _vms(host: int, needs: list[int], shape: Shape, chance: random.Random) -> list[Vm]:
     chance.shuffle(needs)
-    vms = []
+    vms: list[Vm] = []
     while needs:
         count = chance.choice((2, 2, 3, 4)) if chance.random() < 0.1 else 1
         own, needs = sorted(needs[:count]), needs[count:]

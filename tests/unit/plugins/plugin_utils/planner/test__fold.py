@@ -268,8 +268,11 @@ def test_limits_demands_domains_and_groups_arrive() -> None:
     ]
 
 
-@pytest.mark.parametrize(("conduct", "taken"), [("stop", frozenset[str]()), ("skip", frozenset({"hv1"}))])
-def test_a_group_minds_who_stays_and_not_who_stops(conduct: str, taken: frozenset[str]) -> None:
+@pytest.mark.parametrize(
+    ("conduct", "taken"),
+    [("migrate", frozenset[str]()), ("stop", frozenset({"hv1"})), ("skip", frozenset({"hv1"}))],
+)
+def test_a_group_minds_who_stays_and_who_starts_there_again(conduct: str, taken: frozenset[str]) -> None:
     facts = {"hv1": host(mdev("d1"), mdev("d2"), data.workload("a", "d1"), data.workload("b", "d2")), "hv2": host()}
     found = folded(facts, {**DRAIN, "workloads": {"b": conduct}, "anti_affinity": [{"workloads": ["a", "b"]}]})
     assert [each.taken for each in found.problem.groups] == [taken]

@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner against the checker and against exhaustive search, on random fleets."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _nodes, _pairing, _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation, _fold, _highs, _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._checker import violations
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
+
+FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def planned(case: Case) -> tuple[_model.Plan, list[str]]:
+    """A plan, and what the checker says of it."""
+    hosts = _nodes.load(case.facts)
+    policy = _policy.read(case.options, hosts)
+    pairings = _pairing.pairings(case.facts, fleet_data.DAY, fleet_data.NOW, "all" if policy.rolling else "devices")
+    plan = _evacuation.plan(case.facts, case.options, fleet_data.NOW, fleet_data.DAY)
+    states = {one["host"]: one["state"] for one in pairings["hosts"]}
+    snapshots = {one.name: one.snapshot for one in hosts if one.snapshot and states[one.name] in ("fresh", "cached")}
+    return plan, violations(plan, snapshots, pairings, policy)
+
+
+@pytest.mark.fault("L1", "L2", "L3", "L7", "C16")
+@FEW
+@given(fleets.cases(rolling=False))
+def test_a_drain_keeps_every_rule(case: Case) -> None:
+    plan, wrong = planned(case)
+    event(f"{min(3, len(plan['moves']))} moves, {min(2, len(plan['stuck']))} stuck")
+    assert wrong == []
+
+
+@pytest.mark.fault("L1", "L2", "L3", "L4", "L7")
+@FEW
+@given(fleets.cases(rolling=True))
+def test_a_rolling_maintenance_keeps_every_rule(case: Case) -> None:
+    plan, wrong = planned(case)
+    event(f"{min(5, len(plan['moves']))} moves, {min(2, len(plan['stuck']))} stuck")
+    assert wrong == []
+
+
+@FEW
+@given(fleets.cases(rolling=True))
+def test_every_plan_is_one_that_can_be_read(case: Case) -> None:
+    plan, _wrong = planned(case)
+    assert _contracts.check(_model.Plan, plan, "plan") == []
+    assert _plan.load(json.loads(json.dumps(plan))) == plan
+
+
+@pytest.mark.fault("L3", "L7")
+@pytest.mark.parametrize("proven", [False, True], ids=["library", "highs"])
+@FEW
+@given(fleets.cases(rolling=False))
+def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case) -> None:
+    hosts = _nodes.load(case.facts)
+    policy = _policy.read(case.options, hosts)
+    pairings = _pairing.pairings(case.facts, fleet_data.DAY, fleet_data.NOW)
+    best = exhaustive.best(_fold.fold(pairings, hosts, policy).problem)
+    with mock.patch.object(_highs, "is_there", return_value=proven):
+        planning = (plan := _evacuation.of_pairings(hosts, pairings, policy, fleet_data.NOW))["planning"]
+    assert planning
+    emptied = sum(len(batch["emptied"]) for batch in planning["batches"])
+    event(f"{emptied} of {len(policy.drain)} emptied, {len(plan['stuck'])} stuck")
+    assert (emptied, len(plan["moves"])) == (best.hosts, best.vms)
+    if planning["bound"]:
+        assert planning["bound"]["hosts"] >= best.hosts
+        assert planning["bound"]["workloads"] >= best.vms
+
+
+@FEW
+@given(st.one_of(fleets.cases(rolling=False), fleets.cases(rolling=True)), st.randoms(use_true_random=False))
+def test_the_order_of_the_facts_does_not_matter(case: Case, random: t.Any) -> None:
+    other = copy.deepcopy(case.facts)
+    for own in other.values():
+        for key in ("parents", "devices", "workloads"):
+            random.shuffle(own["vfio_migration"][key] if own else [])
+    names = list(other)
+    random.shuffle(names)
+    plans = [
+        _evacuation.plan(facts, case.options, fleet_data.NOW, fleet_data.DAY)
+        for facts in (case.facts, {name: other[name] for name in names})
+    ]
+    assert json.dumps(plans[0]) == json.dumps(plans[1])
+
+
+def one_each(host: str, room: int, *workloads: str) -> dict[str, object]:
+    """A host of one parent and type with these workloads; it takes what others offer."""
+    number = int(host[2:])
+    names = [f"00000000-0000-0000-{number:04}-{place:012}" for place in range(len(workloads))]
+    return fleet_data.host(
+        fleet_data.parent("p1", fleet_data.mdev_type("t1", "s", room)),
+        *(fleet_data.device(name, "s", ("p1", "t1"), True) for name in names),
+        *(fleet_data.workload(word, name) for word, name in zip(workloads, names, strict=True)),
+        verdicts=[fleet_data.verdict(("p1", "t1", None), "s")],
+    )
+
+
+def test_who_is_stopped_for_the_maintenance_is_there_again_after_it() -> None:
+    facts = {"hv1": one_each("hv1", 1, "a"), "hv2": one_each("hv2", 0, "b")}
+    rolling = {"batches": [["hv1"], ["hv2"]]}
+    apart = [{"workloads": ["a", "b"]}]
+    plan, wrong = planned(Case(facts, {"rolling": rolling, "workloads": {"a": "stop"}, "anti_affinity": apart}))
+    assert wrong == []
+    assert plan["moves"] == []
+    assert [(one["workload"], one["reason"]) for one in plan["stuck"]] == [("b", "anti_affinity")]
