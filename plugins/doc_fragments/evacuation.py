@@ -101,9 +101,9 @@ options:
     suboptions:
       model:
         description:
-          - V(exclusive) - the first instance fixes the type of a parent. V(shared_units) - one number of units, of which
-            each type takes some. V(vector) - several such resources. V(independent) - types do not touch each other.
-            V(unknown) is planned like V(exclusive).
+          - V(exclusive) - the first instance fixes the type of a parent. V(shared_units) - one number of units, of
+            which each type takes some. V(vector) - several such resources. V(independent) - types do not touch each
+            other. V(unknown) is planned like V(exclusive).
         type: str
         required: true
         choices: [exclusive, shared_units, vector, independent, unknown]
