@@ -16,6 +16,7 @@ description:
     a VM go to one host, each to a parent and type whose driver accepted it, under the true capacity of the parents.
   - Wants, in this order, most hosts emptied, most VMs moved, fewest moves, even load.
   - A VM that can not move is listed with the reason and with what would free it, and never spoils the rest.
+  - An answer V(unknown) is never used unless O(allow_unknown) says so.
 extends_documentation_fragment:
   - vfio.migration.evacuation
 options:
@@ -36,6 +37,9 @@ options:
     description: Hosts whose facts were gathered in this run; all others count as cached. The default is all hosts.
     type: list
     elements: str
+notes:
+  - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
+    Without it there is a plan all the same.
 seealso:
   - module: vfio.migration.evacuation_plan
     description: The same for a whole fleet, faster, and into a file.

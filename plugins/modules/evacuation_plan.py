@@ -19,7 +19,6 @@ description:
   - Wants, in this order, most hosts emptied, most VMs moved, fewest moves, even load.
   - A VM that can not move is listed with the reason and with what would free it, and never spoils the rest.
   - An answer V(unknown) is never used unless O(allow_unknown) says so.
-  - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
   - Reads the facts of all hosts at once and untemplated, of this run or from the fact cache, so it also plans offline.
     Nothing on any host is touched.
 extends_documentation_fragment:
@@ -85,6 +84,8 @@ attributes:
     platforms: all
     description: It runs wherever ansible-core does.
 notes:
+  - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
+    Without it there is a plan all the same; where a VM is stuck, C(planning.bound_reason) of the plan then says so.
   - The same facts and options give the same plan, but for the time it was made. It reports no change then.
 seealso:
   - module: vfio.migration.pairings

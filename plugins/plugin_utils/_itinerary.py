@@ -93,19 +93,20 @@ def head(plan: _model.Plan) -> list[str]:
     moves = f"{_count(numbers['moves'], 'move')} in {_count(numbers['waves'], 'wave')}"
     said = [f"Plan {plain(plan['id'])}: {emptied}, {moves}, {numbers['stopped']} stopped, {numbers['stuck']} stuck"]
     if planning:
-        said += [_proof(planning), *_lost(planning["inputs"]["hosts"])]
+        said += [_proof(planning, plan["partial"]), *_lost(planning["inputs"]["hosts"])]
     return said
 
 
-def _proof(planning: _model.Planning) -> str:
+def _proof(planning: _model.Planning, partial: bool) -> str:
     bound, gap = planning["bound"], planning["gap"]
     if bound is None or gap is None:
         reason = plain(planning["bound_reason"] or "no bound was computed", _WIDE)
         return f"{reason[:1].upper()}{reason[1:]}."
+    proven = "Proven, as far as the fleet is known" if partial else "Proven"
     if not gap["hosts"] and not gap["workloads"]:
-        return "Proven: no plan empties more hosts, or moves more VMs while it empties as many."
+        return f"{proven}: no plan empties more hosts, or moves more VMs while it empties as many."
     return (
-        f"Proven: no plan empties more than {_count(bound['hosts'], 'host')}, or moves more than "
+        f"{proven}: no plan empties more than {_count(bound['hosts'], 'host')}, or moves more than "
         f"{_count(bound['workloads'], 'VM')} while it empties as many as this one."
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import sys
 import time
 import typing as t
@@ -18,7 +19,7 @@ from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated import test_targets
-from ansible_collections.vfio.migration.tests.tools import maintenance
+from ansible_collections.vfio.migration.tests.tools import demo, maintenance
 
 pytestmark = pytest.mark.thorough
 
@@ -97,6 +98,18 @@ def test_the_same_plan_live_and_offline_without_any_host(office: Office) -> None
     assert offline["moves"] == live["moves"]
     assert offline["planning"]
     assert {host["state"] for host in offline["planning"]["inputs"]["hosts"]} == {"cached"}
+
+
+def test_the_readme_shows_what_the_demo_prints(office: Office) -> None:
+    readme = (test_targets.ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(Plan .*?)Next: ", readme, re.DOTALL)
+    output = office.evacuate(rolling={"batches": demo.BATCHES})
+    printed = re.search(r"^(Plan .*?)Notes$", output, re.DOTALL | re.MULTILINE)
+    assert shown
+    assert printed
+    # The name of a plan is made of everything in it, ids of processes too.
+    text, expected = (re.sub(r"plan-\w+", "plan-", found[1]) for found in (printed, shown))
+    assert text == expected
 
 
 @pytest.mark.fault("P10")

@@ -88,6 +88,7 @@ SAID: dict[str, tuple[_model.Plan, str]] = {
         made(planning={"gap": {"hosts": 1, "workloads": 3}, "bound": {"hosts": 2, "workloads": 5, "method": "x"}}),
         "Proven: no plan empties more than 2 hosts, or moves more than 5 VMs while it empties as many as this one.",
     ),
+    "proven of what is known": (made(partial=True), "Proven, as far as the fleet is known: no plan empties more hosts"),
     "no bound": (
         made(planning={"gap": None, "bound": None, "bound_reason": "no bound was computed: no highspy"}),
         "No bound was computed: no highspy.",
