@@ -59,7 +59,8 @@ def test_every_origin_of_a_model_is_named() -> None:
 
 
 def test_every_note_of_a_plan_is_explained() -> None:
-    note = schema.schema(_model.Note)["properties"]["reason"]["description"]
+    planning = schema.schema(_model.Plan)["properties"]["planning"]["anyOf"][0]
+    note = planning["properties"]["notes"]["items"]["properties"]["reason"]["description"]
     assert terms(section("Notes")) == set(re.findall(r"\w+", note.partition("Of a plan: ")[2]))
 
 
