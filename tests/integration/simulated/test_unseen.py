@@ -25,6 +25,7 @@ from ansible_collections.vfio.migration.tests.integration.simulated.test_instanc
     fresh,
     gone,
     host,
+    in_flight,
     landed,
     running,
     states,
@@ -120,10 +121,11 @@ class Killer:
 
     def _kill(self) -> None:
         time.sleep(self._after)
+        ours = pathlib.Path("/proc/self/cmdline").read_bytes()
         for task in pathlib.Path("/proc/self/task").iterdir():
             for pid in map(int, (task / "children").read_text().split()):
-                # Its own session: that is how the process that talks to drivers is told from the fleet's.
-                if os.getsid(pid) == pid and b"pytest" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                # Forked, and in its own session: so the process that talks to drivers is told from the fleet's.
+                if os.getsid(pid) == pid and pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() == ours:
                     os.kill(pid, signal.SIGKILL)
                     self.killed.append(pid)
 
@@ -156,6 +158,18 @@ def test_writer_that_is_killed_and_hangs_on_is_not_forgotten(fresh: Host) -> Non
     assert f"process {killer.killed[0]} of this run" in (again.workloads[0]["msg"] or "")
     assert landed(fresh)
     assert actions(fresh.run(wish(1))) == [("created", None)]
+
+
+@pytest.mark.fault("C9")
+def test_what_lands_while_it_is_waited_for_is_seen(fresh: Host) -> None:
+    """Nothing is said of an instance before whoever is at work on it is done, even if many are looked at together."""
+    in_flight(fresh)
+    timer = threading.Timer(0.5, fresh.clear)
+    timer.start()
+    report = fresh.run(wish(1), wish(2), wish(3, "vm2"), bind_timeout=5.0)
+    timer.join()
+    assert verdicts(report) == [("vm1", True, None), ("vm2", True, None)]
+    assert states(report) == {uuid(number): "created" for number in (1, 2, 3)}
 
 
 @pytest.mark.fault("C11", "C12")
