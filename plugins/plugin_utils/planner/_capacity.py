@@ -292,11 +292,13 @@ def _notes(
         if state.override is not None and room.model.origin != "operator":
             refused.setdefault(host, []).append(parent)
     chosen = {state.override for state in states}
+    contradicted = (
+        "what these parents show contradicts the policy's capacity, so they are planned as one type at a time"
+    )
     return (
         *_by_host(silent, "room_unknown", "nothing is planned onto types that do not say how many more fit"),
         *_by_host(uncounted, "no_cost", "nothing is planned onto types that the policy's capacity has no costs for"),
-        *_by_host(refused, "capacity", "what these parents show contradicts the policy's capacity, so they are planned "
-        "as one type at a time"),
+        *_by_host(refused, "capacity", contradicted),
         *(
             Note(item=f"capacity[{number}]", reason="capacity", detail="it fits no parent that answers")
             for number in range(len(overrides))
