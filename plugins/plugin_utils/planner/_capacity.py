@@ -200,7 +200,9 @@ class _Group:
         for left in _guesses(rule, shown, state.seen, self._alike.types):
             if min(left) >= 0 and all(_number(left, rule.costs[name]) <= room for name, room in shown.items()):
                 going = dict(zip(self._alike.types, state.leaving, strict=True))
-                return Room(self._model(rule, tuple(shown), state.seen), left, _more(left, rule.costs, going))
+                model = self._model(rule, tuple(shown), state.seen)
+                # What a type that does not say its room gives back is in no record, so nobody could check it.
+                return Room(model, left, model.given_back(left, going))
         return None
 
     def _exclusive(self, rule: Rule, state: _State) -> Room:

@@ -235,7 +235,8 @@ def _limits(problem: Problem, vms: t.Sequence[tuple[int, ...]], stay: t.Sequence
     drained = {number for number, host in enumerate(problem.hosts) if host.drained and not host.held}
     full = drained & {problem.vms[number].host for number in stuck}
     more_vms = more_hosts = 0
-    for part, devices in [*stay, (frozenset[int]().union(*(part for part, _ in stay)), sum(each for _, each in stay))]:
+    together = (frozenset[int]().union(*(part for part, _count in stay)), sum(count for _part, count in stay))
+    for part, devices in [*stay, together]:
         by_vm: collections.Counter[int] = collections.Counter()
         by_host: collections.Counter[int] = collections.Counter()
         inside = aside = devices

@@ -13,6 +13,7 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import collections
 import itertools
 import typing as t
 
@@ -83,8 +84,9 @@ class Chains:
         if not grouped:
             came.add(own)
             yield own, None
-        queue: list[tuple[Demand, Demand | None]] = [(own, None)]
-        for wanted, previous in queue:
+        queue: collections.deque[tuple[Demand, Demand | None]] = collections.deque([(own, None)])
+        while queue:
+            wanted, previous = queue.popleft()
             for spot in self._spots.get(self._chooser.anchor(wanted), ()):
                 known = spot[1] in came or not self._guests[spot]
                 if known or self._chooser.way(spot[0], wanted) is None:

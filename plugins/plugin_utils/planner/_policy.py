@@ -218,7 +218,7 @@ class _Fleet:
             self._words = {}
             for host in self._hosts:
                 for owner in owners(host.snapshot) if host.snapshot else ():
-                    for word in {owner.id, owner.name or owner.id}:
+                    for word in (owner.id, owner.name or owner.id):
                         for name in (word, f"{host.name}/{word}"):
                             self._words.setdefault(name, set()).add((host.name, owner.id))
         return self._words

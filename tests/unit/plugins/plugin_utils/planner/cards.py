@@ -31,8 +31,12 @@ class Card(t.NamedTuple):
     """Of what lives on it, what is to move."""
 
 
+SILENT: t.Final[t.Mapping[str, str]] = MappingProxyType({})
+"""No type has a description."""
+
+
 def fleet(
-    cards: t.Sequence[Card], driver: str | None, descriptions: t.Mapping[str, str] = {}
+    cards: t.Sequence[Card], driver: str | None, descriptions: t.Mapping[str, str] = SILENT
 ) -> tuple[list[_nodes.Host], dict[str, set[str]]]:
     """One host for each card, and the devices that are to move."""
     facts: dict[str, t.Any] = {}
@@ -58,7 +62,7 @@ def fleet(
 def derived(
     cards: t.Sequence[Card],
     driver: str | None = "drv",
-    descriptions: t.Mapping[str, str] = {},
+    descriptions: t.Mapping[str, str] = SILENT,
     overrides: t.Sequence[Override] = (),
 ) -> list[Room]:
     """The room of each card."""
@@ -69,7 +73,7 @@ def derived(
 def capacities(
     cards: t.Sequence[Card],
     driver: str | None = "drv",
-    descriptions: t.Mapping[str, str] = {},
+    descriptions: t.Mapping[str, str] = SILENT,
     overrides: t.Sequence[Override] = (),
 ) -> Capacities:
     """The rooms and the notes."""

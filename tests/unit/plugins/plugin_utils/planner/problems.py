@@ -104,14 +104,14 @@ def _parents(
 
 def _exclusive(share: float, chance: random.Random) -> tuple[list[int], Left]:
     kind = chance.choices(range(3), OFTEN)[0]
-    count = sum(chance.random() < share for _ in range(INSTANCES[kind]))
+    count = sum(chance.random() < share for _time in range(INSTANCES[kind]))
     left = tuple(INSTANCES[kind] - count if each == kind else 0 for each in range(3)) if count else INSTANCES
     return [kind] * count, left
 
 
 def _shared(share: float, chance: random.Random) -> tuple[list[int], Left]:
     kind = chance.randrange(2)
-    count = sum(chance.random() < share for _ in range(UNITS // COSTS[kind]))
+    count = sum(chance.random() < share for _time in range(UNITS // COSTS[kind]))
     return [3 + kind] * count, (UNITS - count * COSTS[kind],)
 
 

@@ -54,7 +54,7 @@ def kinds(draw: st.DrawFn) -> Kind:
     if draw(st.booleans()):
         return Kind(True, seats, ())
     resources = draw(st.integers(1, 2))
-    return Kind(False, seats, tuple(tuple(draw(st.integers(1, 2)) for _ in range(resources)) for _ in seats))
+    return Kind(False, seats, tuple(tuple(draw(st.integers(1, 2)) for _time in range(resources)) for _seat in seats))
 
 
 @st.composite
@@ -67,7 +67,7 @@ def tiny(draw: st.DrawFn) -> Problem:
         for place in range(draw(st.integers(1, 2))):
             kind = draw(st.integers(0, len(known) - 1))
             units = len(known[kind].seats) if known[kind].exclusive else len(known[kind].costs[0])
-            left = tuple(draw(st.integers(0, 2)) for _ in range(units))
+            left = tuple(draw(st.integers(0, 2)) for _time in range(units))
             parents.append(Parent(f"p{place}", kind, left, left))
         incoming = draw(st.none() | st.integers(0, 2))
         hosts.append(Host(f"h{number}", tuple(parents), True, False, f"h{number}", incoming, None, None))

@@ -466,3 +466,9 @@ def test_a_parent_that_does_not_answer_has_no_room() -> None:
 def test_parents_that_are_alike_share_one_room() -> None:
     rooms = derived([Card(EMPTY)] * 3)
     assert all(one is other for one, other in itertools.pairwise(rooms))
+
+
+def test_a_type_that_does_not_say_its_room_gives_nothing_back() -> None:
+    """The plan's record of the parent has no such type, so the checker could not follow."""
+    room = derived([Card({"mtty-1": 0, "mtty-2": None}, {"mtty-2": 1}, {"mtty-2": 1})], "mtty")[0]
+    assert (room.model.types, room.left, room.full) == (("mtty-1",), (0,), (0,))

@@ -210,7 +210,8 @@ def stuck(workload: str, place: str, reason: str) -> Json:
     }
 
 
-def wrong(plan: t.Any, facts: t.Mapping[str, Json] = FACTS, policy: Policy = POLICY) -> list[str]:
+def wrong(plan: t.Any, facts: t.Mapping[str, Json] | None = None, policy: Policy = POLICY) -> list[str]:
+    facts = FACTS if facts is None else facts
     matrix = pairings(facts, data.DAY, data.NOW, "all")
     snapshots = {one.name: one.snapshot for one in _nodes.load(facts) if one.snapshot}
     return violations(plan, snapshots, matrix, policy)
