@@ -64,6 +64,14 @@ def browser(session: Session) -> None:
     session.run("pytest", "-q", "tests/integration/browser")
 
 
+def workflows(session: Session) -> None:
+    """GitHub's own schema, as check-jsonschema ships it, and the habits of this project's YAML."""
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    session.run("yamllint", "--strict", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.remark = f"{len(files)} files, as GitHub wants them"
+
+
 def faults(session: Session) -> None:
     session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.faults")
 
@@ -89,6 +97,7 @@ LINT = (
     Step("reuse", command("reuse", "lint")),
     Step("documentation", command("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")),
     Step("changelog", command("antsibull-changelog", "lint")),
+    Step("workflows", workflows),
     Step("ansible-lint production", command("ansible-lint", "--offline", "--nocolor")),
 )
 UNIT = Step("unit, property and import tests", unit)

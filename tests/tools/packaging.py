@@ -67,7 +67,7 @@ def elsewhere(venv: Path | None = None) -> dict[str, str]:
 
 
 def build(session: Session) -> Path:
-    return release.build(lambda words, cwd: session.run(*words, cwd=cwd), ansible_test.copy_of_checkout())
+    return release.build(lambda words, cwd: session.run(*words, cwd=cwd), ansible_test.copy_of_checkout(release.COPY))
 
 
 def install(session: Session, tarball: Path) -> Path:
@@ -81,7 +81,7 @@ def install(session: Session, tarball: Path) -> Path:
 def reproducible(session: Session) -> None:
     """Built twice, from places where files have other times and other permissions for others."""
     first = build(session)
-    copy = ansible_test.copy_of_checkout(setup.CACHE / "copy" / "again")
+    copy = ansible_test.copy_of_checkout(setup.CACHE / "release-again")
     for file in copy.rglob("*"):
         if not file.is_symlink():
             file.chmod(file.stat().st_mode & 0o700)
@@ -222,7 +222,7 @@ def devices(report: t.Any) -> list[tuple[str, str, str]]:
 def changelog(session: Session) -> None:
     """Before a release, antsibull-changelog can make it of the fragments; after it, the changelog is what it would
     write again, and no fragment was left out."""
-    copy = ansible_test.copy_of_checkout()
+    copy = ansible_test.copy_of_checkout(release.COPY)
     version = yaml.safe_load((copy / "galaxy.yml").read_text())["version"]
     releases = yaml.safe_load((copy / "changelogs" / "changelog.yaml").read_text())["releases"]
     fragments = sorted((copy / "changelogs" / "fragments").glob("*.yml"))

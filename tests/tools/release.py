@@ -19,6 +19,7 @@ from pathlib import Path
 from . import ansible_test, setup
 
 BUILT = setup.CACHE / "build"
+COPY = setup.CACHE / "release" / "ansible_collections" / "vfio" / "migration"
 Run = t.Callable[[list[str], Path], object]
 """Runs a command in a folder; raises when it fails."""
 
@@ -87,7 +88,7 @@ def main() -> int:
     def run(words: list[str], cwd: Path) -> None:
         subprocess.run(words, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
-    tarball = build(run, ansible_test.copy_of_checkout())
+    tarball = build(run, ansible_test.copy_of_checkout(COPY))
     changed = len(_git("status", "--porcelain").splitlines())
     print(f"{sha256(tarball)}  {tarball.relative_to(setup.ROOT)}")
     if changed:
