@@ -105,11 +105,11 @@ def test_content_that_galaxy_would_not_show(tmp_path: Path, contents: t.Any, mis
         (tmp_path / name).touch()
     (tmp_path / "roles" / "do").mkdir(parents=True)
     result = {
-        "contents": [{"content_type": kind, "name": name} for kind, name, _, _ in contents],
+        "contents": [{"content_type": kind, "name": name} for kind, name, *_other in contents],
         "docs_blob": {
             "contents": [
                 {"content_type": kind, "content_name": name, "doc_strings": {"doc": 1} if documented else {}}
-                for kind, _, name, documented in contents
+                for kind, _listed, name, documented in contents
             ]
         },
     }
