@@ -121,7 +121,8 @@ def sanity(core: Core, session: Session) -> None:
     provide_get_pip(venv)
     command = ("ansible-test", "sanity", "--venv", "--color", "no")
     output = session.run(*command, cwd=copy_of_checkout(), env=environment(venv))
-    for version in host_pythons(core):
+    host_pythons(core)  # says what CI lacks
+    for version in sorted(set(core.hosts) & set(setup.pythons())):
         if f'Running sanity test "import" on Python {dotted(version)}' not in output:
             raise Failed(f"the import test did not run with Python {dotted(version)}.")
     tests = set(re.findall(r'^Running sanity test "([^"]+)"', output, re.MULTILINE))
