@@ -20,40 +20,46 @@ COPY = setup.CACHE / "copy" / "ansible_collections" / "vfio" / "migration"
 
 
 class Core(t.NamedTuple):
-    """One supported ansible-core and the Pythons that CI must see it with."""
+    """One supported ansible-core, and the Pythons that CI must see it with."""
 
     version: str
     controller: setup.Version
     controllers: tuple[setup.Version, ...]
     hosts: tuple[setup.Version, ...]
+    units: tuple[setup.Version, ...]
+    """Pythons of hosts that CI runs unit tests with: each of them with one core, and the ends with the others."""
+
+
+def minors(first: int, last: int) -> tuple[setup.Version, ...]:
+    return tuple((3, minor) for minor in range(first, last + 1))
 
 
 CORES = (
-    Core("2.19", (3, 11), ((3, 11), (3, 12), (3, 13)), tuple((3, minor) for minor in range(8, 14))),
-    Core("2.21", (3, 13), ((3, 12), (3, 13), (3, 14)), tuple((3, minor) for minor in range(9, 15))),
+    Core("2.19", (3, 11), minors(11, 13), minors(8, 13), minors(8, 13)),
+    Core("2.20", (3, 12), minors(12, 14), minors(9, 14), ((3, 9), (3, 13))),
+    Core("2.21", (3, 13), minors(12, 14), minors(9, 14), ((3, 9), (3, 13))),
 )
-CI_HIGHEST = (3, 13)
 
 
 def dotted(version: setup.Version) -> str:
     return ".".join(map(str, version))
 
 
-def copy_of_checkout() -> Path:
+def copy_of_checkout(copy: Path = COPY) -> Path:
     """What git knows of the checkout, under the path ansible-test insists on; a repository of its own, because
     ansible-test would ask the one around it, which ignores the place."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=setup.ROOT, check=True, capture_output=True, text=True,
     ).stdout.split("\0")  # fmt: skip
-    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.rmtree(copy, ignore_errors=True)
     for name in filter(None, listed):
         source = setup.ROOT / name
         if source.is_symlink() or source.is_file():
-            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, COPY / name, follow_symlinks=False)
-    subprocess.run(["git", "init", "--quiet"], cwd=COPY, check=True)
-    return COPY
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy / name, follow_symlinks=False)
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
+    return copy
 
 
 def controller(core: Core) -> Path:
@@ -69,15 +75,15 @@ def controller(core: Core) -> Path:
 
 
 def host_pythons(core: Core) -> tuple[setup.Version, ...]:
-    """Lowest and highest Python of hosts that this machine has for this core."""
-    found = sorted(set(core.hosts) & set(setup.pythons()))
-    if not found:
-        raise LeftOut(f"none of the Pythons that ansible-core {core.version} supports on hosts is here.")
-    ends = tuple(sorted({found[0], found[-1]}))
-    missing = {core.hosts[0], CI_HIGHEST} - set(found)
+    """Those that this core is tested with on hosts: in CI all it has to be, elsewhere what is here of them, else the
+    ends of what is here."""
+    here = [version for version in core.hosts if version in setup.pythons()]
+    missing = [dotted(version) for version in core.units if version not in here]
     if os.environ.get("CI") and missing:
-        raise Failed(f"CI tests hosts with Python {' and '.join(map(dotted, sorted(missing)))}, which is not here.")
-    return ends
+        raise Failed(f"CI tests hosts with Python {' and '.join(missing)}, which is not here.")
+    if not here:
+        raise LeftOut(f"none of the Pythons that ansible-core {core.version} supports on hosts is here.")
+    return tuple(version for version in core.units if version in here) or tuple(sorted({here[0], here[-1]}))
 
 
 def environment(venv: Path) -> dict[str, str]:
@@ -124,11 +130,12 @@ def sanity(core: Core, session: Session) -> None:
 
 
 def units(core: Core, session: Session) -> None:
-    """Unit tests with the lowest and the highest Python of hosts."""
+    """Unit tests of what hosts run, with each of the Pythons; of the rest with those that controllers have."""
     venv = controller(core)
     provide_get_pip(venv)
+    copy = copy_of_checkout()
     for version in map(dotted, host_pythons(core)):
         command = ("ansible-test", "units", "--venv", "--color", "no", "--python", version)
-        output = session.run(*command, cwd=copy_of_checkout(), env=environment(venv))
+        output = session.run(*command, cwd=copy, env=environment(venv))
         if f"Unit test module_utils with Python {version}" not in output:
             raise Failed(f"no unit test ran with Python {version}.")

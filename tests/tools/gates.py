@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import itertools
 import os
 import re
 import sys
@@ -14,12 +14,13 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.vfio.migration.tests.fleet.simulated import fleet, inplace, namespace
+from ansible_collections.vfio.migration.tests.fleet.simulated import inplace, namespace
 
-from . import ansible_test, setup
+from . import ansible_test, packaging, setup
 from .steps import Failed, LeftOut, Session, Step, run_steps, table
 
 ROOT = setup.ROOT
+CORES = ansible_test.CORES
 
 
 def command(*words: str) -> t.Callable[[Session], None]:
@@ -33,15 +34,6 @@ def command(*words: str) -> t.Callable[[Session], None]:
 
 def unit(session: Session) -> None:
     session.run("pytest", "-q", "-n", "auto", "tests/unit")
-
-
-@contextlib.contextmanager
-def small_fleet() -> t.Iterator[fleet.Fleet]:
-    problem = inplace.missing()
-    if problem:
-        raise LeftOut(problem)
-    with fleet.simulated_fleet("small") as running:
-        yield running
 
 
 def simulated(session: Session, *selection: str) -> None:
@@ -72,6 +64,14 @@ def browser(session: Session) -> None:
     session.run("pytest", "-q", "tests/integration/browser")
 
 
+def workflows(session: Session) -> None:
+    """GitHub's own schema, as check-jsonschema ships it, and the habits of this project's YAML."""
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    session.run("yamllint", "--strict", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.remark = f"{len(files)} files, as GitHub wants them"
+
+
 def faults(session: Session) -> None:
     session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.faults")
 
@@ -90,37 +90,6 @@ def molecule(session: Session) -> None:
     session.remark = executed[0] if executed else None
 
 
-SMALL_PLAN = ROOT / "tests" / "plans" / "small.json"
-# What a playbook cannot do without. One move of the small plan is refused by a driver.
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "plan_evacuation": ('{"evacuation_drain": ["hv2"]}',),
-    "prepare_targets": (f"targets_plan={SMALL_PLAN}", "targets_revalidate=true", "targets_fail=false"),
-    "release_targets": (f"release_plan={SMALL_PLAN}",),
-}
-
-
-def build_and_install(session: Session) -> None:
-    """The tarball installs elsewhere, and its playbooks are found there by their full name."""
-    built, installed = setup.CACHE / "build", setup.CACHE / "installed"
-    for tarball in built.glob("*.tar.gz"):
-        tarball.unlink()
-    copy = ansible_test.copy_of_checkout()
-    session.run("ansible-galaxy", "collection", "build", "--output-path", built, cwd=copy)
-    tarball = next(built.glob("vfio-migration-*.tar.gz"))
-    install = ("ansible-galaxy", "collection", "install", "--offline", "--force", "--no-deps")
-    session.run(*install, "--collections-path", installed, tarball)
-    names = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
-    # Elsewhere, and without the checkout's import tree: only what was installed may answer.
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env["ANSIBLE_COLLECTIONS_PATH"] = str(installed)
-    with small_fleet() as running:
-        for name in names:
-            options = [word for option in OPTIONS.get(name, ()) for word in ("-e", option)]
-            playbook = ("ansible-playbook", "-i", running.inventory, f"vfio.migration.{name}")
-            session.run(*playbook, *options, cwd=built, env=env)
-    session.remark = f"{tarball.name} installed; playbooks run by full name: {', '.join(names)}"
-
-
 RUFF = Step("ruff", command("ruff", "check", "--output-format", "concise", "."))
 LINT = (
     RUFF,
@@ -128,34 +97,33 @@ LINT = (
     Step("reuse", command("reuse", "lint")),
     Step("documentation", command("antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")),
     Step("changelog", command("antsibull-changelog", "lint")),
+    Step("workflows", workflows),
     Step("ansible-lint production", command("ansible-lint", "--offline", "--nocolor")),
 )
 UNIT = Step("unit, property and import tests", unit)
 SIMULATED = Step("simulated fleet", simulated)
-SANITY = tuple(
-    Step(f"ansible-test sanity, core {core.version}", functools.partial(ansible_test.sanity, core))
-    for core in ansible_test.CORES
-)
-UNITS = tuple(
-    Step(f"ansible-test units, core {core.version}", functools.partial(ansible_test.units, core))
-    for core in ansible_test.CORES
-)
+SANITY = {
+    core: Step(f"ansible-test sanity, core {core.version}", functools.partial(ansible_test.sanity, core))
+    for core in CORES
+}
+UNITS = {
+    core: Step(f"ansible-test units, core {core.version}", functools.partial(ansible_test.units, core))
+    for core in CORES
+}
+# What CI runs, part by part; the workflow has a job for each.
+PARTS: dict[str, tuple[Step, ...]] = {
+    "lint": LINT,
+    "unit": (Step("faults", faults), UNIT),
+    "simulated": (SIMULATED, Step("libvirt", libvirt), Step("browser", browser)),
+    **{f"core-{core.version}": (SANITY[core], UNITS[core]) for core in CORES},
+    "molecule": (Step("molecule", molecule),),
+    "release": packaging.RELEASE,
+}
 SUITES: dict[str, tuple[Step, ...]] = {
     "quick": (RUFF, UNIT, Step("simulated fleet, less the thorough tests", simulated_quick)),
-    "lint": LINT,
-    "sanity": SANITY,
-    "all": (
-        *LINT,
-        Step("faults", faults),
-        UNIT,
-        SIMULATED,
-        Step("libvirt", libvirt),
-        Step("browser", browser),
-        *SANITY,
-        *UNITS,
-        Step("molecule", molecule),
-        Step("build and install", build_and_install),
-    ),
+    "sanity": tuple(SANITY.values()),
+    **PARTS,
+    "all": tuple(itertools.chain.from_iterable(PARTS.values())),
 }
 
 

@@ -36,7 +36,7 @@ FLEET_COMMANDS = {
     "unshare": "util-linux",
 }
 BROWSER_COMMANDS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
-DEV_COMMANDS = {**FLEET_COMMANDS, **BROWSER_COMMANDS, "git": "git", "shellcheck": "shellcheck"}
+DEV_COMMANDS = {**FLEET_COMMANDS, **BROWSER_COMMANDS, "git": "git", "shellcheck": "shellcheck", "visudo": "sudo"}
 COMMANDS = {"fleet": FLEET_COMMANDS, "dev": DEV_COMMANDS}
 
 

@@ -41,7 +41,7 @@ SSHD_CONFIG = """\
 Port 22
 ListenAddress {address}
 HostKey {ssh}/host_key
-AuthorizedKeysFile {ssh}/user_key.pub
+AuthorizedKeysFile {ssh}/user_key.pub .ssh/authorized_keys
 StrictModes no
 PidFile none
 UsePAM no
@@ -299,7 +299,7 @@ class NamespaceHosts:
             "ansible_remote_tmp": "/run/ansible",
             "ansible_pipelining": True,
             "ansible_ssh_common_args": f"-F {self.ssh / 'config'}",
-            "ansible_control_path": f"{self.directory}/cp/%%h",
+            "ansible_control_path": f"{self.directory}/cp/%%h-%%r",
         }
         hosts = {host.name: {"ansible_host": host.address} for host in self.hosts.values()}
         inventory.write(self.directory, hosts, variables)
