@@ -16,10 +16,13 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.vfio.migration.tests.fleet.simulated import fleet, inplace
+from ansible_collections.vfio.migration.tests.fleet.simulated import inplace
 
 from . import ansible_test, release, setup
 from .steps import Failed, LeftOut, Session, Step
+
+if t.TYPE_CHECKING:
+    from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
 
 ROOT = setup.ROOT
 EXAMPLE = ROOT / "docs" / "examples" / "execution-environment.yml"
@@ -33,10 +36,12 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 @contextlib.contextmanager
-def small_fleet() -> t.Iterator[fleet.Fleet]:
+def small_fleet() -> t.Iterator[Fleet]:
     problem = inplace.missing()
     if problem:
         raise LeftOut(problem)
+    from ansible_collections.vfio.migration.tests.fleet.simulated import fleet  # finds no FUSE elsewhere
+
     with fleet.simulated_fleet("small") as running:
         yield running
 

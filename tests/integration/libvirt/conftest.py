@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -76,6 +77,14 @@ class Libvirt:
 
 
 @pytest.fixture
+def open_host() -> t.Iterator[Tree]:
+    """The same where an ordinary user may look, which pytest's own folders are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield populated(Path(name))
+
+
+@pytest.fixture
 def libvirt(tmp_path: Path) -> Libvirt:
     folder = tmp_path / "libvirt"
     folder.mkdir()
@@ -84,8 +93,12 @@ def libvirt(tmp_path: Path) -> Libvirt:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Tree:
+    return populated(tmp_path)
+
+
+def populated(folder: Path) -> Tree:
     """Two instances and two functions of a network card."""
-    tree = Tree(tmp_path)
+    tree = Tree(folder)
     tree.process(1, ["/sbin/init"])
     parent = "devices/pci0000:00/0000:00:02.0"
     tree.parent(parent)

@@ -131,16 +131,23 @@ def deaf(tmp_path: Path) -> t.Iterator[str]:
         yield f"test+unix:///default?socket={path}"
 
 
-@pytest.mark.fault("V1")
-def test_socket_that_is_not_for_us_is_one_note(libvirt: t.Any, deaf: str, tmp_path: Path) -> None:
+@pytest.mark.fault("V1", "R14")
+def test_socket_that_is_not_for_us_is_one_note(libvirt: t.Any, open_host: t.Any, deaf: str, tmp_path: Path) -> None:
     """As an ordinary user: root may use any socket."""
     (tmp_path / "socket").chmod(0)
     code = """
-os.setuid(65534) if os.getuid() == 0 else None
-result = _libvirt.from_libvirt(uri, 5.0, 20.0)"""
-    domains, problem, said, _complete = libvirt.run(code, uri=deaf)
-    assert (domains, problem) == ([], "denied")
-    assert "Permission denied" in said
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+result = _inventory.snapshot(_inventory.Options(**options))"""
+    found = libvirt.run(code, options=dict(open_host.options()._asdict(), libvirt_uri=deaf))
+    assert [one for one in _notes(found) if one[0] == "libvirt"] == [("libvirt", "libvirt")]
+    (detail,) = [one["detail"] for one in found["notes"] if one["reason"] == "libvirt"]
+    assert "Permission denied" in detail
+    assert "run with become: true" in detail
+    assert len(found["devices"]) == 4
+    assert all(device["in_use_by"] is None for device in found["devices"]), "who knows what it would have said"
 
 
 @pytest.mark.fault("V2")

@@ -91,3 +91,27 @@ def test_readiness_names_a_vm_that_does_not_run(run: t.Callable[..., str], tmp_p
     assert cold == [
         {"id": COLD, "kind": "qemu", "name": "cold9", "uuid": COLD, "pid": None, "state": "inactive", "devices": [FREE]}
     ]
+
+
+def test_plan_names_a_vm_that_only_libvirt_knows(run: t.Callable[..., str], tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "plan.json"
+    text = run("plan_evacuation", evacuation_drain=["hv4"], evacuation_dest=str(dest))
+    assert "STUCK, these can not move cold9 on hv4: no other host accepts nvmet_mdev-ns" in text
+    assert [one["name"] for one in json.loads(dest.read_text())["stuck"]] == ["cold9"]
+
+
+UNKNOWN = ["test:///does/not/exist.xml", "test+unix:///default?socket=/does/not/exist", "::::"]
+
+
+@pytest.mark.fault("V1")
+@pytest.mark.parametrize("uri", UNKNOWN)
+def test_unknown_libvirt_is_one_note_of_each_host_and_fails_none(
+    run: t.Callable[..., str], tmp_path: pathlib.Path, uri: str
+) -> None:
+    dest = tmp_path / "readiness.json"
+    text = run("readiness", report_dest=str(dest), vfio_migration_libvirt_uri=uri)
+    assert "6 hosts: 6 fresh, 0 cached, 0 unreachable, 0 excluded" in text
+    for one in json.loads(dest.read_text())["facts"]:
+        notes = [note for note in one["snapshot"]["notes"] if note["item"] == "libvirt"]
+        assert [note["reason"] for note in notes] == ["libvirt"], one["host"]
+        assert uri in notes[0]["detail"]
