@@ -28,3 +28,5 @@ html_show_sphinx = False
 html_use_modindex = False
 html_use_index = False
 html_copy_source = False
+# The JSON schemas, under their own names.
+html_extra_path = ["../schemas"]
