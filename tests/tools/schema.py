@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the JSON schemas of all that passes between two stages from their contracts: ``./dev schema``.
 
-Editors and other tools check files and facts with them. What relates several values (UUIDs of a plan that must differ, source and
-target) only ``plugin_utils/_plan.py`` checks.
+Editors and other tools check files and facts with them. What relates several values (UUIDs of a plan that must differ,
+source and target) only ``plugin_utils/_plan.py`` checks.
 """
 
 from __future__ import annotations
