@@ -49,8 +49,9 @@ attributes:
     platforms: linux
 seealso:
   - module: vfio.migration.compatibility_facts
-  - ref: Kernel documentation of VFIO mediated devices <vfio-mediated-device>
-    description: L(vfio-mediated-device,https://docs.kernel.org/driver-api/vfio-mediated-device.html)
+  - name: Kernel documentation of VFIO mediated devices
+    description: What parents, types and devices are, and how sysfs shows them.
+    link: https://docs.kernel.org/driver-api/vfio-mediated-device.html
 """
 
 EXAMPLES = r"""

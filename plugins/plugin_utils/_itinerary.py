@@ -89,9 +89,11 @@ def lines(plan: _model.Plan) -> list[str]:
 
 def head(plan: _model.Plan) -> list[str]:
     numbers, planning = summary(plan), plan["planning"]
-    emptied = f"{numbers['emptied']} of {_count(numbers['hosts'], 'host')} emptied"
-    moves = f"{_count(numbers['moves'], 'move')} in {_count(numbers['waves'], 'wave')}"
-    said = [f"Plan {plain(plan['id'])}: {emptied}, {moves}, {numbers['stopped']} stopped, {numbers['stuck']} stuck"]
+    counts = [f"{_count(numbers['moves'], 'move')} in {_count(numbers['waves'], 'wave')}", f"{numbers['stuck']} stuck"]
+    if planning:  # a plan that was made by hand names no hosts that are to be emptied
+        counts.insert(0, f"{numbers['emptied']} of {_count(numbers['hosts'], 'host')} emptied")
+        counts.insert(2, f"{numbers['stopped']} stopped")
+    said = [f"Plan {plain(plan['id'])}: {', '.join(counts)}"]
     if planning:
         said += [_proof(planning, plan["partial"]), *_lost(planning["inputs"]["hosts"])]
     return said

@@ -130,20 +130,25 @@ def _some(names: list[str]) -> str:
 def _capacity(groups: list[_overview.Usage]) -> list[str]:
     rows = []
     for group in groups:
-        sums: dict[str, list[int]] = {}
+        uses: dict[str, list[_overview.TypeUse]] = {}
         for parent in group["parents"]:
             for use in parent["types"]:
-                one = sums.setdefault(use["type"] or "type not known", [0, 0])
-                one[0] += use["used"]
-                one[1] += use["room"] or 0
-        coupled = "one type" if len(sums) == 1 else _coupling(group["model"])
+                uses.setdefault(use["type"] or "type not known", []).append(use)
+        coupled = "one type" if len(uses) == 1 else _coupling(group["model"])
         parents = str(len(group["parents"]))
-        rows += [
-            [text(group["driver"] or ""), text(name), parents, str(used), str(free), coupled]
-            for name, (used, free) in sums.items()
-        ]
+        for name, of_it in uses.items():
+            used = str(sum(use["used"] for use in of_it))
+            rows.append([text(group["driver"] or ""), text(name), parents, used, _free(of_it), coupled])
     heads = ("Driver", "Type", "Parents", "Used", "Free, by this type alone", "Coupling")
     return _section("Capacity", _table(heads, rows))
+
+
+def _free(uses: list[_overview.TypeUse]) -> str:
+    """What is not known is no zero."""
+    known = [use["room"] for use in uses if use["room"] is not None]
+    if len(known) == len(uses):
+        return str(sum(known))
+    return f"{sum(known)}, and {len(uses) - len(known)} not known" if known else "not known"
 
 
 def _coupling(model: str) -> str:

@@ -72,6 +72,18 @@ def workflows(session: Session) -> None:
     session.remark = f"{len(files)} files, as GitHub wants them"
 
 
+def docs_site(session: Session) -> None:
+    session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.site")
+
+
+def docs_commands(session: Session) -> None:
+    """Every command and every setting that the documentation shows, on a simulated fleet."""
+    problem = inplace.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/docs")
+
+
 def faults(session: Session) -> None:
     session.run("python", "-m", "ansible_collections.vfio.migration.tests.tools.faults")
 
@@ -114,6 +126,7 @@ UNITS = {
 PARTS: dict[str, tuple[Step, ...]] = {
     "lint": LINT,
     "unit": (Step("faults", faults), UNIT),
+    "docs": (Step("docs site", docs_site), Step("commands of the docs", docs_commands)),
     "simulated": (SIMULATED, Step("libvirt", libvirt), Step("browser", browser)),
     **{f"core-{core.version}": (SANITY[core], UNITS[core]) for core in CORES},
     "molecule": (Step("molecule", molecule),),

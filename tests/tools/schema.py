@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the JSON schemas of plan files and of the report's JSON file from their contracts: ``./dev schema``.
+"""Write the JSON schemas of all that passes between two stages from their contracts: ``./dev schema``.
 
-Editors and other tools check files with them. What relates several values (UUIDs of a plan that must differ, source and
-target) only ``plugin_utils/_plan.py`` checks.
+Editors and other tools check files and facts with them. What relates several values (UUIDs of a plan that must differ,
+source and target) only ``plugin_utils/_plan.py`` checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan, _report
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
-CONTRACTS: dict[str, type] = {"plan": _model.Plan, "report": _report.Contents}
+CONTRACTS: dict[str, type] = {
+    "snapshot": _model.Snapshot,
+    "verdicts": _model.VerdictSet,
+    "pairings": _model.Pairings,
+    "plan": _model.Plan,
+    "ledger": _model.Ledger,
+    "report": _report.Contents,
+}
 
 Schema = dict[str, t.Any]
 

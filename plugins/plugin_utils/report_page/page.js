@@ -519,13 +519,16 @@ function capacity() {
   data.capacity.forEach((group, number) => {
     const [model, origin, detail, driver, types, parents] = group;
     const sums = types.map(() => [0, 0]);
+    let silent = 0;
     parents.forEach(([host, parent, uses, left]) => uses.forEach(([type, used, room]) => {
       sums[type][0] += used;
       sums[type][1] += room || 0;
+      silent += room === null ? 1 : 0;
       rows.push({host, parent, group, type, used, room, left});
     }));
     const coupled = types.length > 1 && !["independent", "silent"].includes(word(model));
-    const inside = el("div", {class: "inside"}, el("p", {}, `${types.length > 1 ? COUPLING[word(model)] : "One type only."} Known from: ${word(origin)}; ${word(detail)}.`));
+    const inside = el("div", {class: "inside"}, el("p", {}, `${types.length > 1 ? COUPLING[word(model)] : "One type only."} Known from: ${word(origin)}; ${word(detail)}.`),
+      silent && word(model) !== "silent" ? el("p", {class: "note"}, `Rows of the table below where it is not known how much is free: ${silent}. They are not in the picture.`) : null);
     const details = el("details", {open: number < 4}, el("summary", {}, `${word(driver) || "no driver"}: ${some(types.map(type => word(type[0])), 4)}`,
       el("span", {}, `${plural(parents.length, "parent")}, ${word(model).replace("_", " ")}${coupled ? ", coupled" : ""}`)), inside);
     here.append(details);
@@ -672,7 +675,8 @@ function findings() {
   table(here, "The most pressing first", [
     {title: "Finding", value: row => word(row[0])},
     {title: "Meaning", value: row => word(row[1])},
-    {title: "Hosts", value: row => words(row[2]).join(", "), cell: row => clipped(some(words(row[2]), 100))},
+    {title: "Hosts", value: row => words(row[2]).join(", "),
+      cell: row => clipped((row[2].length > 2 ? `${plural(row[2].length, "host")}: ` : "") + some(words(row[2]), 100))},
     {title: "Item", value: row => word(row[3])},
     {title: "What, and what to do", value: row => `${word(row[4])} ${word(row[5])}`,
       cell: row => el("div", {}, clipped(word(row[4])), el("br"), word(row[5]) ? el("strong", {}, word(row[5])) : null)},

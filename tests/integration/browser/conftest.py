@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pathlib
 import subprocess
@@ -130,20 +131,30 @@ def written(report: _report.Report, path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+BATCHES = {"batches": [["hv2", "hv3"], ["hv4", "hv6"]]}
+
+
+def playbook(name: str, inventory: pathlib.Path, folder: pathlib.Path, *options: str) -> None:
+    command = ["ansible-playbook", "-i", str(inventory), f"vfio.migration.{name}"]
+    for option in options:
+        command += ["-e", option]
+    cache = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts")}
+    env = {**os.environ, **cache, "ANSIBLE_COLLECTIONS_PATH": str(setup.TREE)}
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The six hosts of the demo, gathered, asked and reported by the real playbook."""
+    """The six hosts of the demo: gathered, asked, planned for and reported by the real playbooks."""
     path = tmp_path_factory.mktemp("pages") / "small.html"
-    plan = setup.ROOT / "tests" / "plans" / "small.json"
+    plan = path.with_suffix(".plan")
+    markdown, contents = path.with_suffix(".md"), path.with_suffix(".json")
     with simulated_fleet("small") as fleet:
-        command = ["ansible-playbook", "-i", str(fleet.inventory), "vfio.migration.readiness"]
-        for option in ("readiness_hosts=hypervisors", f"report_html={path}", f"report_plan={plan}"):
-            command += ["-e", option]
-        for option in (f"report_markdown={path.with_suffix('.md')}", f"report_dest={path.with_suffix('.json')}"):
-            command += ["-e", option]
-        env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(setup.TREE)}
-        done = subprocess.run(command, env=env, cwd=path.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+        rolling = json.dumps({"evacuation_rolling": BATCHES})
+        playbook("plan_evacuation", fleet.inventory, path.parent, rolling, f"evacuation_dest={plan}")
+        files = (f"report_html={path}", f"report_markdown={markdown}", f"report_dest={contents}", f"report_plan={plan}")
+        playbook("readiness", fleet.inventory, path.parent, "readiness_hosts=hypervisors", *files)
     return path
 
 

@@ -68,8 +68,46 @@ def test_the_playbook_writes_all_three(small: pathlib.Path) -> None:
     assert "blocked" in small.with_suffix(".md").read_text(encoding="utf-8")
     found = json.loads(small.with_suffix(".json").read_text(encoding="ascii"))
     assert {one["host"]: one["state"] for one in found["drains"]}["hv1"] == "blocked"
-    assert found["plan"]["id"] == "small"
+    assert found["plan"] == json.loads(small.with_suffix(".plan").read_text(encoding="ascii"))
     assert {one["model"] for one in found["capacity"]} >= {"vector", "silent"}
+
+
+def test_a_plan_of_the_planner_is_shown_with_its_batches_and_who_is_stuck(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    plan = page.one("#plan").text
+    for said in (
+        "3 of 4 hosts emptied, 3 moves in 2 waves, 0 stopped, 1 stuck",
+        "Batch 1: maintenance of hv2, hv3, after wave 1; NOT EMPTIED: hv3",
+        "Batch 2: maintenance of hv4, hv6, after wave 2",
+        "0000:3b:00.0/nvidia-35 [no way back]",
+        "0000:5e:00.1 (is there)",
+        "no other host accepts nvidia-35: the target's driver refuses it (EINVAL)",
+        "no compatible host",
+    ):
+        assert said in plan, said
+    planned = {row.split("\t")[0]: row.split("\t")[2] for row in page.rows("hosts")}
+    assert planned == {
+        "hv1": "", "hv5": "", "hv2": "empties it", "hv4": "empties it", "hv6": "empties it", "hv3": "does not empty it",
+    }  # fmt: skip
+    grid = page.one("#plan .chart")
+    page.run("arguments[0].focus()", grid)
+    grid.send_keys(Keys.ARROW_DOWN)
+    assert page.one("#plan .state").text == "wave 1, from hv2: web2 to hv1, db1 to hv1"
+    grid.send_keys(Keys.ENTER)
+    assert "db1" in page.one("#plan .detail").text
+    assert page.errors() == []
+
+
+def test_room_that_is_not_known_is_not_drawn_as_none(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    notes = page.run("return [...document.querySelectorAll('#capacity .note')].map(one => one.textContent)")
+    assert notes == ["Rows of the table below where it is not known how much is free: 1. They are not in the picture."]
+
+
+def test_findings_say_how_many_hosts_they_are_about(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    (found,) = (row for row in page.rows("findings") if "sources/s20\t" in row)
+    assert " hosts: hv00" in found
 
 
 def test_a_thousand_hosts_make_a_file_to_mail(large: pathlib.Path) -> None:

@@ -98,6 +98,9 @@ def test_the_same_plan_live_and_offline_without_any_host(office: Office) -> None
     assert offline["moves"] == live["moves"]
     assert offline["planning"]
     assert {host["state"] for host in offline["planning"]["inputs"]["hosts"]} == {"cached"}
+    # A command line and a survey give text.
+    office.evacuate(live="false", drain="hv2,hv3", incoming="0", concurrent="0", fail="false")
+    assert office.made()["moves"] == live["moves"]
 
 
 def test_the_readme_shows_what_the_demo_prints(office: Office) -> None:

@@ -28,6 +28,9 @@ def large(hosts: int = 1000) -> _report.Report:
     facts = _fleets.facts(_fleets.Spec(hosts, 0.97, 0.05, "all", 6))
     *_others, newer, lost = sorted(facts)
     facts[newer], facts[lost] = {"vfio_migration": {"schema_version": 7}}, {}
+    # A parent whose first type does not say how much is free.
+    silent = facts[min(facts)]["vfio_migration"]["parents"][0]
+    silent["types"][0]["available_instances"] = None
     pairings = _pairing.pairings(facts, _fleets.MAX_AGE, _fleets.TIME)
     snapshots = {name: each["vfio_migration"] for name, each in facts.items() if name not in (newer, lost)}
     return _report.build(pairings, snapshots, plan(snapshots, sorted(facts)[::20]))

@@ -66,6 +66,7 @@ def _marked(verdict: str, *warnings: str) -> _model.Plan:
 
 
 SAID: dict[str, tuple[_model.Plan, str]] = {
+    "made by hand": (_plan.load(plan_data.two()), "Plan rack-7.b: 2 moves in 2 waves, 0 stuck\n\n  Wave 1"),
     "stuck": (made(stuck=[STUCK]), "  db on hv1: hv2 has one place, and vm1 has it\n      free it: one more t1 on hv2"),
     "an unknown answer": (_marked("unknown"), "p1/t1, p1/t1  [unknown]"),
     "no way back": (_marked("compatible", "no_way_back"), "[no way back]"),

@@ -42,6 +42,15 @@ def test_without_facts_and_plan_it_has_the_rest() -> None:
     assert "| hv2 | no room | 1 |  | 1: accepted elsewhere, but no host has room |" in text
 
 
+@pytest.mark.parametrize(
+    ("rooms", "said"),
+    [([3, 4], "7"), ([0], "0"), ([None, None], "not known"), ([3, None, 4, None], "7, and 2 not known")],
+    ids=str,
+)
+def test_room_that_is_not_known_is_no_zero(rooms: list[int | None], said: str) -> None:
+    assert _markdown._free([{"type": "t1", "used": 1, "room": room} for room in rooms]) == said
+
+
 def test_a_thousand_hosts_fit_into_a_ticket() -> None:
     text = _markdown.render(page_data.large(), "1")
     assert len(text) < 65536
