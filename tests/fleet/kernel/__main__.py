@@ -12,7 +12,8 @@ import pathlib
 import sys
 import time
 
-from ..simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+
 from . import fleet, image
 from .guard import Guest, guard
 

@@ -18,7 +18,8 @@ import tempfile
 import time
 import typing as t
 
-from ..simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+
 from . import image
 from .guard import Guest
 
@@ -111,7 +112,7 @@ def parse_guest(number: int, text: str) -> Guest:
 def alternating(count: int) -> list[Guest]:
     """So many guests of both kernels."""
     if not 1 <= count <= MOST_GUESTS:
-        raise FleetError(f"There can be 1 to {MOST_GUESTS} guests, and not {count}: each takes 512 MiB and a lot of CPU.")
+        raise FleetError(f"There can be 1 to {MOST_GUESTS} guests, and not {count}.")
     return [Guest(f"hv{number}", kernel) for number, kernel in enumerate(ALTERNATELY[:count], 1)]
 
 

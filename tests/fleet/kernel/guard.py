@@ -20,9 +20,10 @@ import sys
 import time
 import typing as t
 
-from ..simulated import inventory
-from ..simulated.control import FleetError
-from ..simulated.daemon import Report, detach, hang_up
+from ansible_collections.vfio.migration.tests.fleet.simulated import inventory
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.daemon import Report, detach, hang_up
+
 from . import image, machine
 
 WATCH_SECONDS = 1.0
@@ -69,9 +70,7 @@ class Guest(t.NamedTuple):
     """Parameters of the driver, for each boot: ``version=4.1 rule=exact``."""
 
 
-def guard(
-    directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, owner: int | None, lifetime: float
-) -> int:
+def guard(directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, owner: int | None, lifetime: float) -> int:
     """Run a fleet in ``directory`` until its end."""
     report = Report()
     detach(directory)
@@ -108,9 +107,7 @@ def _wait(owner: int | None, machines: t.Sequence[machine.Machine], lifetime: fl
             return
 
 
-def _start(
-    directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, machines: list[machine.Machine]
-) -> None:
+def _start(directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, machines: list[machine.Machine]) -> None:
     images = image.build({guest.kernel for guest in guests})
     sleeping = {kernel: machine.warm(one) for kernel, one in images.items()} if warm else {}
     (directory / "guests").mkdir()
@@ -123,9 +120,7 @@ def _start(
     _write_inventory(directory, machines)
 
 
-def _machine(
-    directory: pathlib.Path, guest: Guest, one: image.Image, sleeping: machine.Warm | None
-) -> machine.Machine:
+def _machine(directory: pathlib.Path, guest: Guest, one: image.Image, sleeping: machine.Warm | None) -> machine.Machine:
     folder = directory / "guests" / guest.name
     if sleeping is None:
         return machine.Machine(guest.name, one, machine.Disk(one.root, "raw", True), folder)
@@ -134,7 +129,7 @@ def _machine(
 
 
 def _greet(directory: pathlib.Path, guest: Guest, one: machine.Machine, sleeping: machine.Warm | None) -> None:
-    """Wait for a guest, and tell it who it is. Only then is it spoken to: an early connection would wait for seconds."""
+    """Wait for a guest, and tell it who it is; not before, for an early connection would wait for seconds."""
     if sleeping is None:
         one.until(lambda: one.boots() > 0, "come up")
     else:

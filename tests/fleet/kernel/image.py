@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 import typing as t
 
-from ..simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+
 from . import vmlinux
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -34,8 +35,10 @@ SUITES = {"6.1": "bookworm", "6.12": "trixie"}
 """Kernel -> the Debian release that has it."""
 
 # Only unpacked: nothing of it ever runs but the compiler.
-BUILD_PACKAGES = ("linux-image-amd64", "linux-headers-amd64", "gcc", "make", "libc6-dev", "kmod", "xz-utils")
-BUILD_PACKAGES += ("coreutils", "dash", "findutils", "grep", "mawk", "sed")
+BUILD_PACKAGES = (
+    *("linux-image-amd64", "linux-headers-amd64", "gcc", "make", "libc6-dev", "kmod", "xz-utils"),
+    *("coreutils", "dash", "findutils", "grep", "mawk", "sed"),
+)
 GUEST_PACKAGES = ("busybox-static", "iproute2", "kmod", "openssh-server", "python3", "python3-apt", "udev")
 BOOTSTRAP_PACKAGES = ("mdevctl", "python3-pyudev")
 """What the role bootstrap installs; the guest has their files, too, in a repository of its own."""
@@ -279,7 +282,8 @@ class _Builder:
             shutil.copy(self.guest / "usr/lib/modules" / release / name, tree / "modules" / f"{number:02}-{name}")
         with (self.image / "initrd.cpio").open("wb") as file:
             names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-            subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], input=names.encode(), stdout=file, cwd=tree, check=True)
+            words = ["cpio", "--quiet", "-o", "-H", "newc"]
+            subprocess.run(words, input=names.encode(), stdout=file, cwd=tree, check=True)
 
     def _root(self) -> None:
         used = int(self._call("du", "-s", "-B", "1M", self.guest).split()[0])
@@ -294,6 +298,6 @@ def apt_settings(dump: str) -> list[str]:
 
 
 def debian_mirror(targets: str) -> str | None:
-    """Of the lines ORIGIN|LABEL|URI of ``apt-get indextargets``, the mirror of Debian itself; null where there is none."""
+    """Of the lines ORIGIN|LABEL|URI of ``apt-get indextargets``, the mirror of Debian itself, if there is one."""
     lines = (line.split("|", 2) for line in targets.splitlines())
     return next((uri for origin, label, uri in lines if (origin, label) == ("Debian", "Debian")), None)

@@ -22,8 +22,9 @@ import tempfile
 import time
 import typing as t
 
-from ..simulated import _linux
-from ..simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated import _linux
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+
 from .image import CACHE, PATH, Image
 
 MEMORY_MIB = 512
@@ -34,8 +35,8 @@ STEP = 0.05
 
 # Nothing that only costs time under emulation.
 KERNEL_OPTIONS = (
-    "console=ttyS0 quiet loglevel=3 net.ifnames=0 mitigations=off audit=0 apparmor=0 random.trust_cpu=on no_timer_check "
-    "tsc=reliable cryptomgr.notests panic=-1"
+    "console=ttyS0 quiet loglevel=3 net.ifnames=0 mitigations=off audit=0 apparmor=0 random.trust_cpu=on "
+    "no_timer_check tsc=reliable cryptomgr.notests panic=-1"
 )
 
 
@@ -74,7 +75,7 @@ class Memory(t.NamedTuple):
 def command(
     image: Image, disk: Disk, port: int, folder: pathlib.Path, accel: str, memory: Memory | None = None
 ) -> list[str]:
-    """QEMU's command line. ``port`` on loopback leads to the guest's sshd; console and control socket are in ``folder``."""
+    """QEMU's command line. ``port`` of loopback leads to the guest's sshd; ``folder`` gets console and control socket."""
     machine = "pc" if memory is None else "pc,memory-backend=memory"
     drive = f"if=none,id=disk,file={disk.path},format={disk.format},cache=unsafe"
     words = ["qemu-system-x86_64", "-M", machine, "-accel", accel, "-cpu", "max", "-m", str(MEMORY_MIB)]
@@ -96,9 +97,7 @@ def command(
 class Machine:
     """A QEMU process that ends with the one that started it."""
 
-    def __init__(
-        self, name: str, image: Image, disk: Disk, folder: pathlib.Path, memory: Memory | None = None
-    ) -> None:
+    def __init__(self, name: str, image: Image, disk: Disk, folder: pathlib.Path, memory: Memory | None = None) -> None:
         self.name = name
         self.image = image
         self.folder = folder
@@ -133,7 +132,8 @@ class Machine:
                 said = (self.folder / "log").read_text(errors="replace").strip()
                 raise FleetError(f"QEMU of guest {self.name} ended before it {what}: {said[-300:] or 'without a word'}")
             if time.monotonic() > end:
-                raise FleetError(f"Guest {self.name} has not {what} within {BOOT_SECONDS:.0f} seconds: {self.last_words()}")
+                late = f"has not {what} within {BOOT_SECONDS:.0f} seconds"
+                raise FleetError(f"Guest {self.name} {late}: {self.last_words()}")
             time.sleep(STEP)
 
     def boots(self) -> int:
@@ -210,7 +210,8 @@ class Warm(t.NamedTuple):
 
 def warm(image: Image) -> Warm:
     """The sleeping guest of an image, put to sleep once for this QEMU."""
-    version = subprocess.run(["qemu-system-x86_64", "--version"], stdout=subprocess.PIPE, env=_environment(), check=True)
+    words = ["qemu-system-x86_64", "--version"]
+    version = subprocess.run(words, stdout=subprocess.PIPE, env=_environment(), check=True)
     key = version.stdout + accelerator().encode() + pathlib.Path(__file__).read_bytes()
     found = Warm(image.folder / f"warm-{hashlib.sha256(key).hexdigest()[:8]}")
     if found.folder.exists():

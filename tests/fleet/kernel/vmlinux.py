@@ -15,7 +15,7 @@ import struct
 import subprocess
 import typing as t
 
-from ..simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 
 SECTOR = 512
 MAGIC = 0x202
@@ -53,5 +53,5 @@ def extract(source: pathlib.Path, target: pathlib.Path) -> None:
     unpack = next((unpack for magic, unpack in UNPACKERS.items() if packed.startswith(magic)), None)
     kernel = unpack(packed) if unpack is not None else b""
     if not kernel.startswith(b"\x7fELF"):
-        raise FleetError(f"{source.name} is packed in a way that is not known here (it begins with {packed[:6].hex()}).")
+        raise FleetError(f"{source.name} is packed in a way that is not known here (it begins {packed[:6].hex()}).")
     target.write_bytes(kernel)
