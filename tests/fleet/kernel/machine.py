@@ -75,7 +75,7 @@ class Memory(t.NamedTuple):
 def command(
     image: Image, disk: Disk, port: int, folder: pathlib.Path, accel: str, memory: Memory | None = None
 ) -> list[str]:
-    """QEMU's command line. ``port`` of loopback leads to the guest's sshd; ``folder`` gets console and control socket."""
+    """QEMU's command line. ``port`` of loopback leads to the guest's sshd; ``folder`` gets console and socket."""
     machine = "pc" if memory is None else "pc,memory-backend=memory"
     drive = f"if=none,id=disk,file={disk.path},format={disk.format},cache=unsafe"
     words = ["qemu-system-x86_64", "-M", machine, "-accel", accel, "-cpu", "max", "-m", str(MEMORY_MIB)]
