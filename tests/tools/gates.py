@@ -14,6 +14,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.vfio.migration.tests.fleet.kernel import image
 from ansible_collections.vfio.migration.tests.fleet.simulated import fleet, inplace, namespace
 
 from . import ansible_test, setup
@@ -81,13 +82,33 @@ def molecule(session: Session) -> None:
     problem = inplace.missing() or namespace.missing()
     if problem:
         raise LeftOut(problem)
+    run_molecule(session, "--all", "--exclude", "kernel")
+
+
+def run_molecule(session: Session, *selection: str) -> None:
     folder = setup.CACHE / "molecule"
     folder.mkdir(parents=True, exist_ok=True)
     session.env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(folder)
     session.env["NO_COLOR"] = "1"
-    output = session.run("molecule", "test", "--all")
-    executed = re.search(r"Molecule executed \d+ scenarios.*", output)
+    output = session.run("molecule", "test", *selection)
+    executed = re.search(r"Molecule executed \d+ scenarios?.*", output)
     session.remark = executed[0] if executed else None
+
+
+def real_kernel(session: Session) -> None:
+    """Whole playbooks on guests with Debian's kernels, and faults that only a real driver has."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/kernel")
+
+
+def molecule_kernel(session: Session) -> None:
+    """The scenario that has guests with a real kernel of its own."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    run_molecule(session, "--scenario-name", "kernel")
 
 
 SMALL_PLAN = ROOT / "tests" / "plans" / "small.json"
@@ -154,6 +175,8 @@ SUITES: dict[str, tuple[Step, ...]] = {
         *SANITY,
         *UNITS,
         Step("molecule", molecule),
+        Step("molecule, real kernel", molecule_kernel),
+        Step("real kernel", real_kernel),
         Step("build and install", build_and_install),
     ),
 }

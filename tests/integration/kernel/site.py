@@ -14,7 +14,7 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, KernelFleet, Node
+from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import KernelFleet, Node
 
 ROOT = pathlib.Path(__file__).parents[3]
 TREE = ROOT / ".cache" / "tree"
@@ -157,6 +157,3 @@ def later(work: t.Callable[[], t.Any]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
-
-
-__all__ = ["LAB", "Node", "Site", "later", "soon", "uuid"]
