@@ -21,7 +21,7 @@ import typing as t
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 
 from . import image
-from .guard import Guest
+from .machine import Guest
 
 LIFETIME = 2 * 3600.0
 STOP_SECONDS = 20.0

@@ -25,6 +25,7 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.control import Fle
 from ansible_collections.vfio.migration.tests.fleet.simulated.daemon import Report, detach, hang_up
 
 from . import image, machine
+from .machine import Guest
 
 WATCH_SECONDS = 1.0
 SSH_CONFIG = """\
@@ -59,15 +60,6 @@ echo 'options mdev_lab {options}' >/etc/modprobe.d/mdev_lab.conf
 modprobe mdev_lab
 udevadm settle
 """
-
-
-class Guest(t.NamedTuple):
-    """One host to be."""
-
-    name: str
-    kernel: str
-    options: str = ""
-    """Parameters of the driver, for each boot: ``version=4.1 rule=exact``."""
 
 
 def guard(directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, owner: int | None, lifetime: float) -> int:

@@ -57,6 +57,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": PATH}
 
 
+class Guest(t.NamedTuple):
+    """One host to be."""
+
+    name: str
+    kernel: str
+    options: str = ""
+    """Parameters of the driver, for each boot: ``version=4.1 rule=exact``."""
+
+
 class Disk(t.NamedTuple):
     """What is written to it is forgotten at the end, if it is a snapshot."""
 

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import KernelFleet, kernel_fleet
-from ansible_collections.vfio.migration.tests.fleet.kernel.guard import Guest
+from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
 from ansible_collections.vfio.migration.tests.integration.kernel.site import Site
 
 GUESTS = [Guest("hv1", "6.1", "version=4.1"), Guest("hv2", "6.12", "version=4.2")]

@@ -14,7 +14,7 @@ import struct
 import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.kernel import fleet, image, machine, vmlinux
-from ansible_collections.vfio.migration.tests.fleet.kernel.guard import Guest
+from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.tools import setup
 
