@@ -145,12 +145,10 @@ class Host:
         mount(str(new), "/dev", flags=MS_BIND | MS_REC)
         os.mknod("/dev/vfio/vfio", 0o666 | stat.S_IFCHR, os.makedev(10, 196))
         os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
-        for group, cdev in self.config["groups"]:
-            self.group(group, cdev, there=True)
+        self.nodes(self.config["nodes"], there=True)
 
-    def group(self, group: int, cdev: str, *, there: bool) -> None:
+    def nodes(self, nodes: list[tuple[str, int]], *, there: bool) -> None:
         """Make or remove the nodes of a device, as devtmpfs does."""
-        nodes = ((f"/dev/vfio/{group}", group), (f"/dev/vfio/devices/{cdev}", 256 + group))
         for path, minor in nodes:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -233,8 +231,8 @@ class Host:
 
     def obey(self, order: dict[str, t.Any]) -> None:
         """One order of the server."""
-        if order["do"] == "group":
-            self.group(order["group"], order["cdev"], there=order["there"])
+        if order["do"] == "nodes":
+            self.nodes(order["nodes"], there=order["there"])
         elif order["do"] == "uevent" and self.udev is not None:
             self.udev.take(order)
             self.udev.work()
