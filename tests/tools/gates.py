@@ -14,6 +14,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.vfio.migration.tests.fleet.kernel import image
 from ansible_collections.vfio.migration.tests.fleet.simulated import fleet, inplace, namespace
 
 from . import ansible_test, setup
@@ -55,6 +56,14 @@ def simulated(session: Session, *selection: str) -> None:
 def simulated_quick(session: Session) -> None:
     """Without whole playbooks and the crash at every step, which take minutes."""
     simulated(session, "-m", "not thorough")
+
+
+def conformance(session: Session) -> None:
+    """The simulator next to real kernels, one at a time."""
+    problem = inplace.missing() or namespace.missing() or image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/conformance")
 
 
 def libvirt(session: Session) -> None:
@@ -149,6 +158,7 @@ SUITES: dict[str, tuple[Step, ...]] = {
         Step("faults", faults),
         UNIT,
         SIMULATED,
+        Step("simulator and kernels alike", conformance),
         Step("libvirt", libvirt),
         Step("browser", browser),
         *SANITY,

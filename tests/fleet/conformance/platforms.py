@@ -17,11 +17,14 @@ import subprocess
 import sys
 import typing as t
 
-from ..kernel.fleet import LAB, KernelFleet
-from ..kernel.guard import Guest
-from ..simulated.control import FleetError
-from ..simulated.fleet import Fleet
-from .table import COUNTED, EXCLUSIVE, FAULTS, OTHER_PCI, PATHS, PCI, PLATFORM, STRING, TYPES, Row, Step, turn
+from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, KernelFleet
+from ansible_collections.vfio.migration.tests.fleet.kernel.guard import Guest
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.driver import FIRST_GROUP
+from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
+
+from .compare import comparable
+from .table import COUNTED, EXCLUSIVE, FAULTS, OTHER_PCI, PATHS, PCI, PLATFORM, TYPES, Row, Step, turn
 
 Act = dict[str, t.Any]
 Results = dict[str, t.Any]
@@ -41,7 +44,9 @@ WATCHED = {
 
 
 class Platform(t.Protocol):
-    """A host that the table can be done on."""
+    """A host that the table can be done on. ``first_group``: the number that its first VFIO group gets."""
+
+    first_group: int
 
     def acts(self, knob: str, *values: t.Any) -> list[Act]:
         """What turns a knob of the table here."""
@@ -51,15 +56,17 @@ class Platform(t.Protocol):
 
 
 def perform(platform: Platform, rows: t.Sequence[Row]) -> Results:
-    """Do the table on a host. Raises FleetError when the performer itself fails there."""
-    task = {"rows": [_expanded(platform, row) for row in rows], "watched": WATCHED, "fence": f"{PATHS[OTHER_PCI]}/uevent"}
+    """Do the table on a host: a report for ``compare``. Raises FleetError when the performer itself fails there."""
+    task = {
+        "rows": [_expanded(platform, row) for row in rows],
+        "watched": WATCHED,
+        "fence": f"{PATHS[OTHER_PCI]}/uevent",
+    }
     words = platform.command(PERFORMER.read_text())
-    done = subprocess.run(
-        words, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=SECONDS
-    )
+    done = subprocess.run(words, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=SECONDS)
     if done.returncode:
         raise FleetError(f"The table was not done: {done.stderr.strip()[-1000:] or f'exit code {done.returncode}'}")
-    return t.cast("Results", json.loads(done.stdout))
+    return t.cast("Results", comparable(json.loads(done.stdout), platform.first_group))
 
 
 def _expanded(platform: Platform, row: Row) -> dict[str, t.Any]:
@@ -75,7 +82,7 @@ def _acts(platform: Platform, step: Step) -> Step:
 
 # ------------------------------------------------------------------ a real kernel
 
-# A parent that registers again takes the next model of this list, and it is always the first or a PCI function that does.
+# A parent that registers again takes the next model of this list; those that the table lets do so have a shared pool.
 MODELS = ",".join(["shared", "exclusive", "counted", "shared", "exclusive"] + ["shared"] * 11)
 
 
@@ -86,6 +93,8 @@ def guest(kernel: str) -> Guest:
 
 class Kernel:
     """A guest with a real kernel."""
+
+    first_group = 0
 
     def __init__(self, fleet: KernelFleet) -> None:
         self.fleet = fleet
@@ -166,6 +175,8 @@ def twin(kernel: str) -> dict[str, t.Any]:
 class Simulated:
     """A simulated host with namespaces of its own."""
 
+    first_group = FIRST_GROUP + 1
+
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
 
@@ -174,7 +185,7 @@ class Simulated:
 
     def acts(self, knob: str, *values: t.Any) -> list[Act]:
         if knob == "fault":
-            parent, number, level, name, op = values
+            parent, number, _level, name, op = values
             node = f"parents/{parent}/types/mdev_lab-A{number}/migration_version"
             return [self._ask("fault_set", fault={"node": node, "op": op, **_fault(name)})]
         if knob == "create_errno":

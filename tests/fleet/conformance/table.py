@@ -125,10 +125,25 @@ READS = (
         "read available_instances of siblings",
         *((read(f"{type_dir(PLATFORM, cost)}/available_instances"), f"{4 // cost}\n") for cost in TYPES.values()),
     ),
-    does("read in small pieces", (opened(VERSION), DONE), *((on("read_on", size=6), part) for part in ("platfo", "rm-A1-", "4.2\n", "", ""))),
+    does(
+        "read in small pieces",
+        (opened(VERSION), DONE),
+        *((on("read_on", size=6), part) for part in ("platfo", "rm-A1-", "4.2\n", "", "")),
+    ),
     does("read no byte", (opened(VERSION), DONE), (on("read_on", size=0), ""), (on("read_on"), f"{STRING}\n")),
-    does("read at an offset", (opened(VERSION), DONE), (on("pread", size=100, offset=9), "A1-4.2\n"), (on("pread", size=100, offset=99), "")),
-    does("read again after going back", (opened(VERSION), DONE), (on("read_on"), f"{STRING}\n"), (on("seek", offset=0), 0), (on("read_on"), f"{STRING}\n")),
+    does(
+        "read at an offset",
+        (opened(VERSION), DONE),
+        (on("pread", size=100, offset=9), "A1-4.2\n"),
+        (on("pread", size=100, offset=99), ""),
+    ),
+    does(
+        "read again after going back",
+        (opened(VERSION), DONE),
+        (on("read_on"), f"{STRING}\n"),
+        (on("seek", offset=0), 0),
+        (on("read_on"), f"{STRING}\n"),
+    ),
     does(
         "a file at its end does not ask again",
         (opened(f"{type_dir()}/available_instances"), DONE),
@@ -146,9 +161,17 @@ READS = (
         (on("read_on", size=1), "\n"),
     ),
     does("read what can only be written", (read(CREATE), "EACCES"), (opened(CREATE, "rw"), "EACCES")),
-    does("read what is not there", (read(f"{type_dir()}/nothing"), "ENOENT"), (read(f"{type_dir()}/name/x"), "ENOTDIR")),
+    does(
+        "read what is not there", (read(f"{type_dir()}/nothing"), "ENOENT"), (read(f"{type_dir()}/name/x"), "ENOTDIR")
+    ),
     does("read a directory", (read(type_dir()), "EISDIR"), (opened(VERSION, "d"), "ENOTDIR")),
-    does("read uevent", made(), (read(f"{BUS}/{ONE}/uevent"), "DRIVER=mdev_lab_mdev\n"), (read(f"{PATHS[PCI]}/uevent"), ANY), (read(f"{PATHS[PLATFORM]}/uevent"), ANY)),
+    does(
+        "read uevent",
+        made(),
+        (read(f"{BUS}/{ONE}/uevent"), "DRIVER=mdev_lab_mdev\n"),
+        (read(f"{PATHS[PCI]}/uevent"), ANY),
+        (read(f"{PATHS[PLATFORM]}/uevent"), ANY),
+    ),
 )
 
 FAULTS = {
@@ -177,7 +200,12 @@ STRANGE = tuple(
     )
     for name, answer in FAULTS.items()
 ) + (
-    does("write what answers EIO", (turn("fault", PLATFORM, 1, "type", "EIO", "write"), DONE), (write(VERSION, STRING), "EIO"), (read(VERSION), f"{STRING}\n")),
+    does(
+        "write what answers EIO",
+        (turn("fault", PLATFORM, 1, "type", "EIO", "write"), DONE),
+        (write(VERSION, STRING), "EIO"),
+        (read(VERSION), f"{STRING}\n"),
+    ),
     does(
         "a read that hangs",
         (turn("fault", PLATFORM, 1, "type", "hang", "read"), DONE),
@@ -209,7 +237,14 @@ WRITES = (
             ("more than a page", "x" * 5000, "EINVAL"),
         )
     ),
-    does("write to an instance", made(), *((write(f"{BUS}/{ONE}/migration_version", data), answer) for data, answer in ((STRING, 15), ("no", "EINVAL"), ("", 0)))),
+    does(
+        "write to an instance",
+        made(),
+        *(
+            (write(f"{BUS}/{ONE}/migration_version", data), answer)
+            for data, answer in ((STRING, 15), ("no", "EINVAL"), ("", 0))
+        ),
+    ),
     does(
         "several writes on one open file",
         (opened(VERSION, "rw"), DONE),
@@ -221,12 +256,22 @@ WRITES = (
         (on("pwrite", data=STRING, offset=3), 15),
         (on("write_on", data=STRING[:8]), "EINVAL"),
     ),
-    does("a string in two parts of one write", (opened(VERSION, "w"), DONE), (on("writev", parts=[STRING[:5], STRING[5:]]), ANY)),
+    does(
+        "a string in two parts of one write",
+        (opened(VERSION, "w"), DONE),
+        (on("writev", parts=[STRING[:5], STRING[5:]]), ANY),
+    ),
     does("write after truncating", (opened(VERSION, "wt"), DONE), (on("write_on", data=STRING), 15)),
     does("write at the end", (opened(VERSION, "wa"), DONE), (on("write_on", data=STRING), 15)),
     does("write what may be created", (opened(VERSION, "wc"), DONE), (on("write_on", data=STRING), 15)),
-    does("write what can only be read", (write(f"{type_dir()}/name", "x"), "EACCES"), (opened(f"{type_dir()}/available_instances", "rw"), "EACCES")),
-    does("write what is not there", (write(f"{type_dir()}/nothing", "x"), "ENOENT"), (write(type_dir(), "x"), "EISDIR")),
+    does(
+        "write what can only be read",
+        (write(f"{type_dir()}/name", "x"), "EACCES"),
+        (opened(f"{type_dir()}/available_instances", "rw"), "EACCES"),
+    ),
+    does(
+        "write what is not there", (write(f"{type_dir()}/nothing", "x"), "ENOENT"), (write(type_dir(), "x"), "EISDIR")
+    ),
     does("create a file", (opened(f"{type_dir()}/nothing", "wc"), "EACCES")),
     *(
         does(f"{call} {what}", (change(call, f"{type_dir()}/{what}"), answer))
@@ -262,12 +307,20 @@ UEVENTS = (
             ("more than a page", "x" * 5000, "EINVAL"),
         )
     ),
-    does("write change to a parent's uevent", (write(f"{PATHS[PLATFORM]}/uevent", "change"), 6), (write(f"{PATHS[PCI]}/uevent", "change"), 6)),
+    does(
+        "write change to a parent's uevent",
+        (write(f"{PATHS[PLATFORM]}/uevent", "change"), 6),
+        (write(f"{PATHS[PCI]}/uevent", "change"), 6),
+    ),
 )
 
 CREATES = (
     *(
-        does(f"create {name}", (write(CREATE, data), answer), (names(BUS), [data[:36].lower()] if answer != "EINVAL" and answer else []))
+        does(
+            f"create {name}",
+            (write(CREATE, data), answer),
+            (names(BUS), [data[:36].lower()] if answer != "EINVAL" and answer else []),
+        )
         for name, data, answer in (
             ("plain", ONE, 36),
             ("with a newline", f"{ONE}\n", 37),
@@ -311,7 +364,12 @@ CREATES = (
     does("create what is there, other type", made(), (write(f"{type_dir(PLATFORM, 2)}/create", ONE), "EEXIST")),
     does("create what is there, other parent", made(), (write(f"{type_dir(PCI)}/create", ONE), "EEXIST")),
     does("create what is there in upper case", made(), (write(CREATE, ONE.upper()), "EEXIST")),
-    does("create what is there where no room is", made(), made(TWO, EXCLUSIVE, 4), (write(f"{type_dir(EXCLUSIVE, 4)}/create", ONE), "EEXIST")),
+    does(
+        "create what is there where no room is",
+        made(),
+        made(TWO, EXCLUSIVE, 4),
+        (write(f"{type_dir(EXCLUSIVE, 4)}/create", ONE), "EEXIST"),
+    ),
     does(
         "create until the pool is empty",
         made(ONE, number=2),
@@ -320,28 +378,60 @@ CREATES = (
         made(THREE),
         (write(CREATE, UUID % 4), "ENOSPC"),
     ),
-    does("create another type than the first", made(ONE, EXCLUSIVE), (write(f"{type_dir(EXCLUSIVE, 2)}/create", TWO), "EINVAL")),
-    does("create until the core's counter is at zero", made(ONE, COUNTED), made(TWO, COUNTED, 4), (write(f"{type_dir(COUNTED)}/create", THREE), "EUSERS"), removed(ONE), made(THREE, COUNTED)),
-    does("the driver refuses to make it", (turn("create_errno", PLATFORM, "EIO"), DONE), (write(CREATE, ONE), "EIO"), (turn("clear"), DONE), made()),
-    does("create on an open file twice", (opened(CREATE, "w"), DONE), (on("write_on", data=ONE), 36), (on("write_on", data=TWO), 36), (on("write_on", data=TWO), "EEXIST")),
+    does(
+        "create another type than the first",
+        made(ONE, EXCLUSIVE),
+        (write(f"{type_dir(EXCLUSIVE, 2)}/create", TWO), "EINVAL"),
+    ),
+    does(
+        "create until the core's counter is at zero",
+        made(ONE, COUNTED),
+        made(TWO, COUNTED, 4),
+        (write(f"{type_dir(COUNTED)}/create", THREE), "EUSERS"),
+        removed(ONE),
+        made(THREE, COUNTED),
+    ),
+    does(
+        "the driver refuses to make it",
+        (turn("create_errno", PLATFORM, "EIO"), DONE),
+        (write(CREATE, ONE), "EIO"),
+        (turn("clear"), DONE),
+        made(),
+    ),
+    does(
+        "create on an open file twice",
+        (opened(CREATE, "w"), DONE),
+        (on("write_on", data=ONE), 36),
+        (on("write_on", data=TWO), 36),
+        (on("write_on", data=TWO), "EEXIST"),
+    ),
     does(
         "an instance before it is bound",
-        (turn("bind_delay", PLATFORM, 600), DONE),
+        (turn("bind_delay", PLATFORM, 2000), DONE),
         (start(write(CREATE, ONE)), DONE),
         (until(f"{BUS}/{ONE}", True), DONE),
         (awaited(0.2), "waits"),
-        (names(f"{PATHS[PLATFORM]}/{ONE}"), ["power", "remove", "subsystem", "uevent"]),
-        (read(f"{BUS}/{ONE}/uevent"), "DRIVER=mdev_lab_mdev\n"),
+        (names(f"{PATHS[PLATFORM]}/{ONE}"), ["driver", "power", "remove", "subsystem", "uevent"]),
         (names(f"{type_dir()}/devices"), []),
         (read(f"{type_dir()}/available_instances"), ANY),
         (write(CREATE, ONE), "EEXIST"),
         (awaited(), 36),
     ),
     does(
-        "remove before it is bound, which spends remove",
-        (turn("bind_delay", PLATFORM, 600), DONE),
+        "read uevent before it is bound, where some kernels wait for that",
+        (turn("bind_delay", PLATFORM, 1000), DONE),
         (start(write(CREATE, ONE)), DONE),
         (until(f"{BUS}/{ONE}", True), DONE),
+        (awaited(0.2), "waits"),
+        (read(f"{BUS}/{ONE}/uevent"), "DRIVER=mdev_lab_mdev\n"),
+        (awaited(), 36),
+    ),
+    does(
+        "remove before it is bound, which spends remove",
+        (turn("bind_delay", PLATFORM, 2000), DONE),
+        (start(write(CREATE, ONE)), DONE),
+        (until(f"{BUS}/{ONE}", True), DONE),
+        (awaited(0.2), "waits"),
         (write(f"{BUS}/{ONE}/remove", "1"), "EAGAIN"),
         (awaited(), 36),
         (write(f"{BUS}/{ONE}/remove", "1"), "ENOENT"),
@@ -353,7 +443,12 @@ CREATES = (
 
 REMOVES = (
     *(
-        does(f"remove with {name}", made(), (write(f"{BUS}/{ONE}/remove", data), answer), (names(BUS), [] if gone else [ONE]))
+        does(
+            f"remove with {name}",
+            made(),
+            (write(f"{BUS}/{ONE}/remove", data), answer),
+            (names(BUS), [] if gone else [ONE]),
+        )
         for name, data, answer, gone in (
             ("1", "1", 1, True),
             ("1 and a newline", "1\n", 2, True),
@@ -383,7 +478,14 @@ REMOVES = (
     ),
     does("remove what is not there", (write(f"{BUS}/{ONE}/remove", "1"), "ENOENT")),
     does("remove twice", made(), removed(), (write(f"{BUS}/{ONE}/remove", "1"), "ENOENT")),
-    does("remove twice on one open file", made(), (opened(f"{BUS}/{ONE}/remove", "w"), DONE), (on("write_on", data="0"), 1), (on("write_on", data="1"), 1), (on("write_on", data="1"), "ENODEV")),
+    does(
+        "remove twice on one open file",
+        made(),
+        (opened(f"{BUS}/{ONE}/remove", "w"), DONE),
+        (on("write_on", data="0"), 1),
+        (on("write_on", data="1"), 1),
+        (on("write_on", data="1"), "ENODEV"),
+    ),
     does("make it again", made(), removed(), made(number=2)),
     does(
         "numbers of groups and devices are used again",
@@ -447,8 +549,24 @@ HELD = (
         (awaited(), 1),
         differs="FUSE lets one writer of a file in at a time: the second waits for the first, and gets ENODEV after it",
     ),
-    does("a held device, to look at", made(), (turn("hold", ONE), DONE), (names("/dev/vfio"), ANY), (turn("release"), DONE)),
-    does("another is made while a remove blocks", made(), (turn("hold", ONE), DONE), (start(write(f"{BUS}/{ONE}/remove", "1")), DONE), (awaited(0.3), "waits"), made(TWO), removed(TWO), (turn("release"), DONE), (awaited(), 1)),
+    does(
+        "a held device, to look at",
+        made(),
+        (turn("hold", ONE), DONE),
+        (names("/dev/vfio"), ANY),
+        (turn("release"), DONE),
+    ),
+    does(
+        "another is made while a remove blocks",
+        made(),
+        (turn("hold", ONE), DONE),
+        (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
+        (awaited(0.3), "waits"),
+        made(TWO),
+        removed(TWO),
+        (turn("release"), DONE),
+        (awaited(), 1),
+    ),
 )
 
 GONE = (

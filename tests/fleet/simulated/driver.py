@@ -226,7 +226,7 @@ class HostState:
         return f"vfio{device.group - FIRST_GROUP - 1}"
 
     def remove(self, device: DeviceState, data: bytes) -> None:
-        """A write to ``remove``: it takes the device off its bus, then blocks while that is in use, as a kernel does."""
+        """A write to ``remove``: it takes the device off its bus, then blocks while that is in use, as kernels do."""
         if not number(data):
             return
         with self.lock:
@@ -353,8 +353,9 @@ class HostState:
             parent = self.parents.get(address)
             if parent is None or not parent.alive or not parent.driven:
                 raise OSError(errno.ENODEV, "")
-            parent.driven = False
             self.unregister(address)
+            parent.driven = False
+            self.generation += 1
             self.tell("unbind", parent)
 
     def bind_driver(self, address: str) -> None:
@@ -473,7 +474,7 @@ def number(data: bytes) -> int:
 
 
 def synthetic(data: bytes) -> tuple[str, Synthetic]:
-    """What a write to ``uevent`` asks for (kobject_synth_uevent): an action, maybe a UUID and variables; raise EINVAL."""
+    """What a write to ``uevent`` asks for (kobject_synth_uevent): action, maybe UUID and variables; raise EINVAL."""
     found = SYNTHETIC.fullmatch(data)
     if found is None:
         raise OSError(errno.EINVAL, "")

@@ -135,7 +135,7 @@ class Host:
         for name in DEVICES:
             (new / name).touch()
             mount(f"/dev/{name}", new / name, flags=MS_BIND)
-        for name in ("pts", "shm", "vfio", "vfio/devices"):
+        for name in ("pts", "shm", "vfio"):
             (new / name).mkdir()
         mount("devpts", new / "pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620")
         mount("tmpfs", new / "shm", "tmpfs")
@@ -144,7 +144,10 @@ class Host:
             (new / name).symlink_to(f"/proc/self/fd{target}")
         mount(str(new), "/dev", flags=MS_BIND | MS_REC)
         os.mknod("/dev/vfio/vfio", 0o666 | stat.S_IFCHR, os.makedev(10, 196))
-        os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
+        os.chmod("/dev/vfio/vfio", 0o666)
+        if self.config["cdevs"]:
+            os.mkdir("/dev/vfio/devices")
+            os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
         self.nodes(self.config["nodes"], there=True)
 
     def nodes(self, nodes: list[tuple[str, int]], *, there: bool) -> None:

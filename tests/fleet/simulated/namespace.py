@@ -130,6 +130,7 @@ class NamespaceHost:
             "sysfs": str(self.sysfs),
             "address": self.address,
             "sshd": shutil.which("sshd", path=PATH),
+            "cdevs": state.has_cdevs,
             "nodes": [node for item in state.devices.values() for node in _nodes(state, item)],
             "hardware": _hardware(state),
             "workloads": [self.holder(item) for item in state.workloads.values()],

@@ -154,8 +154,7 @@ class SysTree:
         if name == "mdev":
             for parent in self._parents():
                 self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
-        undriven = {item.id for item in self._mdevs() if not item.bound}
-        undriven |= {item.spec.address for item in self._parents() if not item.driven}
+        undriven = {item.spec.address for item in self._parents() if not item.driven}
         for ident, path, driver, module in self._on_bus(name):
             shown = self._driver(bound, name, driver, module)
             if ident not in undriven:
@@ -333,6 +332,7 @@ class SysTree:
 
         shown: dict[str, Node] = {"power": POWER, "subsystem": Link(relative(here, "bus/mdev"))}
         shown["uevent"] = self._uevent(device, {"DRIVER": driver}, gone)
+        shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
         if not device.spent:
             shown["remove"] = File(
                 0o200,
@@ -345,7 +345,6 @@ class SysTree:
             return shown
         shown.update(self._vfio_files(device))
         shown["mdev_type"] = Link(f"../mdev_supported_types/{mdev_type.id}", f"{prefix}/mdev_type")
-        shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
         if "device" in mdev_type.locations:
             shown[MIGRATION_VERSION] = self._device_version(device)
         for name in device.attributes:
