@@ -50,6 +50,14 @@ def simulated_quick(session: Session) -> None:
     simulated(session, "-m", "not thorough")
 
 
+def conformance(session: Session) -> None:
+    """The simulator next to real kernels, one at a time."""
+    problem = inplace.missing() or namespace.missing() or image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/conformance")
+
+
 def libvirt(session: Session) -> None:
     """A real libvirt, its test driver, with the Python that has its binding."""
     if setup.libvirt_python() is None:
@@ -151,7 +159,11 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "simulated": (SIMULATED, Step("libvirt", libvirt), Step("browser", browser)),
     **{f"core-{core.version}": (SANITY[core], UNITS[core]) for core in CORES},
     "molecule": (Step("molecule", molecule),),
-    "kernel": (Step("molecule, real kernel", molecule_kernel), Step("real kernel", real_kernel)),
+    "kernel": (
+        Step("molecule, real kernel", molecule_kernel),
+        Step("real kernel", real_kernel),
+        Step("simulator and kernels alike", conformance),
+    ),
     "release": packaging.RELEASE,
 }
 SUITES: dict[str, tuple[Step, ...]] = {
