@@ -135,7 +135,10 @@ def _greet(directory: pathlib.Path, guest: Guest, one: machine.Machine, sleeping
 
 def _write_ssh(directory: pathlib.Path, machines: t.Sequence[machine.Machine]) -> None:
     (directory / "cp").mkdir(mode=0o700)
-    hosts = [SSH_CONFIG.format(name=one.name, port=one.port, key=one.image.user_key) for one in machines]
+    for one in machines:
+        # The image may be replaced by a newer one while this fleet runs.
+        shutil.copy(one.image.user_key, one.folder)
+    hosts = [SSH_CONFIG.format(name=one.name, port=one.port, key=one.folder / "user_key") for one in machines]
     (directory / "ssh_config").write_text("".join(hosts) + SSH_COMMON.format(directory=directory))
     keys = [f"[127.0.0.1]:{one.port} {one.image.host_key.read_text()}" for one in machines]
     (directory / "known_hosts").write_text("".join(keys))

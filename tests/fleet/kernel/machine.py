@@ -225,7 +225,7 @@ def warm(image: Image) -> Warm:
     found = Warm(image.folder / f"warm-{hashlib.sha256(key).hexdigest()[:8]}")
     if found.folder.exists():
         return found
-    work = Warm(pathlib.Path(tempfile.mkdtemp(suffix=".part", dir=CACHE)))
+    work = Warm(pathlib.Path(tempfile.mkdtemp(prefix=f"{image.kernel}-", suffix=".part", dir=CACHE)))
     try:
         backing = ["-b", str(image.root), "-F", "raw"]
         words = ["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(work.disk)]

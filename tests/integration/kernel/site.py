@@ -136,7 +136,7 @@ class Site:
         """A move of one device of ``vm``, to be made on another host."""
         source = HV1 if target == HV2 else HV2
         told = self.string(source, device)
-        wish = {"source": device, "source_type": kind, "vendor": "pci:1234", "type_string": told}
+        wish: dict[str, t.Any] = {"source": device, "source_type": kind, "vendor": "pci:1234", "type_string": told}
         wish |= {"device_string": told, "parent": parent, "type": kind, "uuid": new, "attributes": []}
         vm = {"workload": uuid(sum(map(ord, "vm"))), "name": "vm", "source": source, "target": target, "wave": 1}
         return {**vm, "devices": [wish], **keys}

@@ -174,6 +174,25 @@ def test_a_device_is_ready_only_when_its_driver_has_bound_it(site: Site, host: s
     assert (count.writes, count.accepts) == (1, 1)
 
 
+@pytest.mark.fault("C15")
+@pytest.mark.parametrize("host", BOTH)
+def test_a_parent_that_registers_late_is_waited_for(site: Site, host: str) -> None:
+    """After a boot its driver may still be starting; udev's event ends the wait, long before the time is over."""
+    site.fleet.run(host, "rmmod mdev_lab")
+    running = later(lambda: site.fleet.run(host, "sleep 12; modprobe mdev_lab"))
+    start = time.monotonic()
+    result = site.mdev(host, [{"uuid": NEW, "parent": EDU, "type": A1}], bind_timeout=100)
+    running.join(30)
+    assert outcome(result) == (None, [("created", None)])
+    assert time.monotonic() - start < 60
+    assert site.devices(host) == [NEW]
+    gone = site.mdev(host, [], state="absent", all_ours=True)
+    assert outcome(gone) == (None, [("removed", None)])
+    site.fleet.run(host, "rmmod mdev_lab")
+    never = site.mdev(host, [{"uuid": NEW, "parent": EDU, "type": A1}], bind_timeout=1)
+    assert outcome(never) == ("no_parent", [("refused", "no_parent")])
+
+
 @pytest.mark.fault("C8")
 def test_a_parent_is_unplugged_while_an_instance_is_made(moving: Site) -> None:
     site = moving
