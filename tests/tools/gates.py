@@ -90,13 +90,33 @@ def molecule(session: Session) -> None:
     problem = inplace.missing() or namespace.missing()
     if problem:
         raise LeftOut(problem)
+    run_molecule(session, "--all", "--exclude", "kernel")
+
+
+def run_molecule(session: Session, *selection: str) -> None:
     folder = setup.CACHE / "molecule"
     folder.mkdir(parents=True, exist_ok=True)
     session.env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(folder)
     session.env["NO_COLOR"] = "1"
-    output = session.run("molecule", "test", "--all")
-    executed = re.search(r"Molecule executed \d+ scenarios.*", output)
+    output = session.run("molecule", "test", *selection)
+    executed = re.search(r"Molecule executed \d+ scenarios?.*", output)
     session.remark = executed[0] if executed else None
+
+
+def real_kernel(session: Session) -> None:
+    """Whole playbooks on guests with Debian's kernels, and faults that only a real driver has."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/kernel")
+
+
+def molecule_kernel(session: Session) -> None:
+    """The scenario that has guests with a real kernel of its own."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    run_molecule(session, "--scenario-name", "kernel")
 
 
 SMALL_PLAN = ROOT / "tests" / "plans" / "small.json"
@@ -158,12 +178,14 @@ SUITES: dict[str, tuple[Step, ...]] = {
         Step("faults", faults),
         UNIT,
         SIMULATED,
-        Step("simulator and kernels alike", conformance),
         Step("libvirt", libvirt),
         Step("browser", browser),
         *SANITY,
         *UNITS,
         Step("molecule", molecule),
+        Step("molecule, real kernel", molecule_kernel),
+        Step("real kernel", real_kernel),
+        Step("simulator and kernels alike", conformance),
         Step("build and install", build_and_install),
     ),
 }

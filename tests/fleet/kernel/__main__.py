@@ -15,7 +15,8 @@ import time
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 
 from . import fleet, image
-from .guard import Guest, guard
+from .guard import guard
+from .machine import Guest
 
 HERE = image.CACHE / "fleet"
 

@@ -21,7 +21,7 @@ import typing as t
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 
 from . import image
-from .guard import Guest
+from .machine import Guest
 
 LIFETIME = 2 * 3600.0
 STOP_SECONDS = 20.0
@@ -138,7 +138,12 @@ def start(
     environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
     with process:
-        line = process.stdout.readline() if process.stdout is not None else b""
+        try:
+            line = process.stdout.readline() if process.stdout is not None else b""
+        except BaseException:
+            # Whoever loses patience leaves no guests behind.
+            process.terminate()
+            raise
         answer = json.loads(line) if line else {"error": _last_words(directory)}
         if "error" in answer:
             process.wait()

@@ -25,6 +25,7 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.control import Fle
 from ansible_collections.vfio.migration.tests.fleet.simulated.daemon import Report, detach, hang_up
 
 from . import image, machine
+from .machine import Guest
 
 WATCH_SECONDS = 1.0
 SSH_CONFIG = """\
@@ -59,15 +60,6 @@ echo 'options mdev_lab {options}' >/etc/modprobe.d/mdev_lab.conf
 modprobe mdev_lab
 udevadm settle
 """
-
-
-class Guest(t.NamedTuple):
-    """One host to be."""
-
-    name: str
-    kernel: str
-    options: str = ""
-    """Parameters of the driver, for each boot: ``version=4.1 rule=exact``."""
 
 
 def guard(directory: pathlib.Path, guests: t.Sequence[Guest], warm: bool, owner: int | None, lifetime: float) -> int:
@@ -143,7 +135,10 @@ def _greet(directory: pathlib.Path, guest: Guest, one: machine.Machine, sleeping
 
 def _write_ssh(directory: pathlib.Path, machines: t.Sequence[machine.Machine]) -> None:
     (directory / "cp").mkdir(mode=0o700)
-    hosts = [SSH_CONFIG.format(name=one.name, port=one.port, key=one.image.user_key) for one in machines]
+    for one in machines:
+        # The image may be replaced by a newer one while this fleet runs.
+        shutil.copy(one.image.user_key, one.folder)
+    hosts = [SSH_CONFIG.format(name=one.name, port=one.port, key=one.folder / "user_key") for one in machines]
     (directory / "ssh_config").write_text("".join(hosts) + SSH_COMMON.format(directory=directory))
     keys = [f"[127.0.0.1]:{one.port} {one.image.host_key.read_text()}" for one in machines]
     (directory / "known_hosts").write_text("".join(keys))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -120,21 +121,20 @@ def build(kernels: t.Iterable[str]) -> dict[str, Image]:
 
 
 def _build(wanted: Image) -> None:
-    """All or nothing: it is renamed into its place when it is complete."""
-    work = pathlib.Path(tempfile.mkdtemp(prefix=f"{wanted.kernel}-", suffix=".part", dir=CACHE))
-    try:
-        _Builder(wanted.kernel, work).run()
-        made = work / "image"
-        try:
-            made.rename(wanted.folder)
-        except OSError:
-            if not wanted.folder.exists():  # somebody else was faster
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    for older in CACHE.glob(f"{wanted.kernel}-*"):
-        if older != wanted.folder and older.suffix != ".part":
+    """All or nothing: it is renamed into its place when it is complete. Whoever comes second waits for the first."""
+    with (CACHE / f"build-{wanted.kernel}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if wanted.folder.exists():
+            return
+        # What an older version needed, and what a killed build left.
+        for older in CACHE.glob(f"{wanted.kernel}-*"):
             shutil.rmtree(older, ignore_errors=True)
+        work = pathlib.Path(tempfile.mkdtemp(prefix=f"{wanted.kernel}-", suffix=".part", dir=CACHE))
+        try:
+            _Builder(wanted.kernel, work).run()
+            (work / "image").rename(wanted.folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 class _Builder:

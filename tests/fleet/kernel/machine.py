@@ -57,6 +57,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": PATH}
 
 
+class Guest(t.NamedTuple):
+    """One host to be."""
+
+    name: str
+    kernel: str
+    options: str = ""
+    """Parameters of the driver, for each boot: ``version=4.1 rule=exact``."""
+
+
 class Disk(t.NamedTuple):
     """What is written to it is forgotten at the end, if it is a snapshot."""
 
@@ -216,7 +225,7 @@ def warm(image: Image) -> Warm:
     found = Warm(image.folder / f"warm-{hashlib.sha256(key).hexdigest()[:8]}")
     if found.folder.exists():
         return found
-    work = Warm(pathlib.Path(tempfile.mkdtemp(suffix=".part", dir=CACHE)))
+    work = Warm(pathlib.Path(tempfile.mkdtemp(prefix=f"{image.kernel}-", suffix=".part", dir=CACHE)))
     try:
         backing = ["-b", str(image.root), "-F", "raw"]
         words = ["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(work.disk)]
