@@ -101,7 +101,7 @@ def test_a_plan_of_the_planner_is_shown_with_its_batches_and_who_is_stuck(page: 
 def test_room_that_is_not_known_is_not_drawn_as_none(page: Page, large: pathlib.Path) -> None:
     page.open(large)
     notes = page.run("return [...document.querySelectorAll('#capacity .note')].map(one => one.textContent)")
-    assert notes == ["Rows of the table below where it is not known how much is free: 1. They are not in the picture."]
+    assert notes == ["Rows of the table below where it is not known how much is free: 8. They are not in the picture."]
 
 
 def test_findings_say_how_many_hosts_they_are_about(page: Page, large: pathlib.Path) -> None:

@@ -18,12 +18,24 @@ from ansible_collections.vfio.migration.tests.fleet.simulated import inplace
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.tools import packaging, setup
 
+SCENARIOS = setup.ROOT / "tests" / "fleet" / "simulated" / "scenarios"
 collect_ignore = [] if inplace.missing() is None else ["test_commands.py"]
 
 
 def pytest_report_header() -> str:
     """Say what a machine lacks."""
     return f"fleet for the commands: {inplace.missing() or 'hosts in place'}"
+
+
+def scenario() -> dict[str, t.Any]:
+    """The six hosts of the demo, but for drivers that hang or lie: the documentation tells of good days, too."""
+    found: dict[str, t.Any] = yaml.safe_load((SCENARIOS / "small.yml").read_text())
+    for host in found["hosts"].values():
+        host.pop("faults", None)
+        for parent in host.get("parents", {}).values():
+            if parent.get("rule") == "lying":
+                parent["rule"] = "older_minor_accepted"
+    return found
 
 
 class Desk:
@@ -39,7 +51,7 @@ class Desk:
     def renew(self) -> None:
         """A fleet to which nothing has happened yet, and nothing known of it."""
         self._running.close()
-        self.fleet: Fleet = self._running.enter_context(simulated_fleet("small"))
+        self.fleet: Fleet = self._running.enter_context(simulated_fleet(scenario()))
         hosts = yaml.safe_load(self.fleet.inventory.read_text())
         for host in hosts["hypervisors"]["hosts"].values():
             host["spare"] = {"cpus": 16, "memory": 65536}

@@ -43,8 +43,11 @@ def tarball_of_this_checkout(desk: Desk) -> None:
     """Instead of Galaxy's."""
     copy = ansible_test.copy_of_checkout(desk.folder / "copy" / "ansible_collections" / "vfio" / "migration")
     tarball = release.build(lambda words, cwd: desk.shell(" ".join(words), cwd), copy, desk.folder / "built")
-    desk.shell(f"ansible-galaxy collection install --offline --no-deps -p {desk.folder}/installed {tarball}")
-    assert (desk.folder / "installed/ansible_collections/vfio/migration/MANIFEST.json").is_file()
+    # Where it is not to be found already.
+    where = desk.folder / "installed"
+    elsewhere = f"env -u PYTHONPATH ANSIBLE_COLLECTIONS_PATH={where}"
+    desk.shell(f"{elsewhere} ansible-galaxy collection install --offline --no-deps {tarball}")
+    assert (where / "ansible_collections" / "vfio" / "migration" / "MANIFEST.json").is_file()
 
 
 def build_context(desk: Desk) -> None:

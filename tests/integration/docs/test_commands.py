@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -84,3 +85,22 @@ def test_everything_is_documented(kind: str, desk: Desk) -> None:
         said = desk.shell(f"ansible-doc -t {kind} vfio.migration.{name}")
         assert "ERROR" not in said
         assert "WARNING" not in said
+
+
+def test_slices_that_ran_twice_know_what_one_run_knows(desk: Desk) -> None:
+    """As the guide to large fleets says: the second round asks what the first one could not know of."""
+    readiness = "ansible-playbook -i inventory.yml vfio.migration.readiness -e readiness_hosts=hypervisors"
+    slices = ("hypervisors[0:0]", "hypervisors[1:5]")
+
+    def matrix(file: str, *limits: str) -> object:
+        for limit in limits:
+            desk.shell(f"{readiness} -e readiness_dest={file} --limit '{limit}'")
+        found = json.loads((desk.folder / file).read_text())
+        return [(one["source"], one["target"], one["verdict"], one["reason"]) for one in found["pairings"]]
+
+    first = matrix("first.json", *slices)
+    second = matrix("second.json", *slices)
+    desk.renew()
+    whole = matrix("whole.json", "all")
+    assert first != whole
+    assert second == whole

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -28,9 +29,9 @@ def large(hosts: int = 1000) -> _report.Report:
     facts = _fleets.facts(_fleets.Spec(hosts, 0.97, 0.05, "all", 6))
     *_others, newer, lost = sorted(facts)
     facts[newer], facts[lost] = {"vfio_migration": {"schema_version": 7}}, {}
-    # A parent whose first type does not say how much is free.
-    silent = facts[min(facts)]["vfio_migration"]["parents"][0]
-    silent["types"][0]["available_instances"] = None
+    # One host whose parents do not say how much of their first type is free.
+    facts[min(facts)] = copy.deepcopy(facts[min(facts)])
+    facts[min(facts)]["vfio_migration"]["parents"][0]["types"][0]["available_instances"] = None
     pairings = _pairing.pairings(facts, _fleets.MAX_AGE, _fleets.TIME)
     snapshots = {name: each["vfio_migration"] for name, each in facts.items() if name not in (newer, lost)}
     return _report.build(pairings, snapshots, plan(snapshots, sorted(facts)[::20]))
