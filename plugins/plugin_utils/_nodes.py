@@ -20,10 +20,16 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     VerdictSet,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
-from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, check, kind
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, all_good, check, kind
 
 Facts = t.Mapping[str, t.Any]
 """Inventory host name -> its ``ansible_facts``, or None where there are none."""
+
+SNAPSHOT: t.Final = "vfio_migration"
+VERDICTS: t.Final = "vfio_migration_verdicts"
+
+BATCH = 16
+"""Hosts whose facts are checked together: more of them do not fit into a processor's cache."""
 
 NodeKey = tuple[Scope, str | None, str | None, str | None, str, str | None]
 """Scope, parent, type, device, vendor, and at type nodes the only source type that may ask."""
@@ -99,18 +105,29 @@ def load(facts: Facts) -> list[Host]:
     for name in facts:
         if not isinstance(name, str):
             raise ContractError(f"hosts must have strings as keys, not {kind(name)}")
-    return [_load_host(name, facts[name]) for name in sorted(facts)]
+    names = sorted(facts)
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    return [host for batch in batches for host in _load_batch({name: facts[name] for name in batch})]
 
 
-def _load_host(name: str, facts: object) -> Host:
+def _load_batch(facts: Facts) -> list[Host]:
+    """Nearly all facts are good, which is known soonest of some hosts together; if not, each is looked at."""
+    mappings = [own for own in facts.values() if isinstance(own, dict)]
+    snapshots = [own[SNAPSHOT] for own in mappings if own.get(SNAPSHOT)]
+    verdict_sets = [own[VERDICTS] for own in mappings if own.get(VERDICTS)]
+    doubted = not (all_good(Snapshot, snapshots) and all_good(VerdictSet, verdict_sets))
+    return [_load_host(name, own, doubted) for name, own in facts.items()]
+
+
+def _load_host(name: str, facts: object, doubted: bool) -> Host:
     if not facts:
         return Host(name)
     if not isinstance(facts, dict):
         return Host(name, errors=(f"hosts.{name} must be a mapping, not {kind(facts)}",))
-    snapshot = facts.get("vfio_migration") or None
-    verdicts = facts.get("vfio_migration_verdicts") or None
-    errors = check(Snapshot, snapshot, f"hosts.{name}") if snapshot is not None else []
-    bad_verdicts = check(VerdictSet, verdicts, f"hosts.{name}.vfio_migration_verdicts") if verdicts is not None else []
+    snapshot = facts.get(SNAPSHOT) or None
+    verdicts = facts.get(VERDICTS) or None
+    errors = check(Snapshot, snapshot, f"hosts.{name}") if doubted and snapshot else []
+    bad_verdicts = check(VerdictSet, verdicts, f"hosts.{name}.{VERDICTS}") if doubted and verdicts else []
     return Host(
         name,
         None if errors else snapshot,
