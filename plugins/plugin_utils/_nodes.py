@@ -9,10 +9,13 @@ This file is private to the collection: plain values in, plain values out.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Attribute,
+    Device,
     Name,
     Scope,
     Snapshot,
@@ -31,9 +34,8 @@ VERDICTS: t.Final = "vfio_migration_verdicts"
 BATCH = 16
 """Hosts whose facts are checked together: more of them do not fit into a processor's cache."""
 
-NodeKey = tuple[Scope, str | None, str | None, str | None, str, str | None]
-"""Scope, parent, type, device, vendor, and at type nodes the only source type that may ask."""
-
+NodeKey = tuple[Name | None, Name | None, Name | None, str]
+"""Parent, type, device (None at type nodes) and vendor."""
 
 PoolKey = tuple[Scope, str, str | None]
 """Scope, vendor, and at type nodes the type."""
@@ -52,6 +54,10 @@ class Host:
     """Of the verdicts, which then are dropped."""
 
 
+Driven = tuple[str | None, str | None, str | None]
+"""Boot id, driver and driver version: an answer holds as long as these do."""
+
+
 class Node(t.NamedTuple):
     """A type of a parent (``device`` is None) or a device."""
 
@@ -67,27 +73,20 @@ class Node(t.NamedTuple):
     attribute: Attribute
     state: str
     """Of the mdev parent: ok, gone, hung, unknown."""
-    driven: tuple[str | None, str | None, str | None]
-    """Boot id, driver and driver version: an answer holds as long as these do."""
+    driven: Driven
     free: bool | None
     """Devices: whether nobody holds it open; None when that is not known."""
     room: int | None
 
     @property
     def key(self) -> NodeKey:
-        """Where to find what this node was asked; what broke the vendor or the type rule is not found."""
-        asking_type = self.type if self.scope == "type" else None
-        return (self.scope, self.parent, self.type, self.device, self.vendor, asking_type)
+        """Where to find what this node was asked; what broke the vendor rule is not found."""
+        return (self.parent, self.type, self.device, self.vendor)
 
     @property
     def pool(self) -> PoolKey:
         """Nodes of one pool may be asked each other's strings: one vendor, and at type nodes one type."""
         return (self.scope, self.vendor, self.type if self.scope == "type" else None)
-
-    @property
-    def string(self) -> str | None:
-        """What it produces for others to be asked, None when there is nothing."""
-        return self.attribute["value"] if self.vendor and self.attribute["status"] == "ok" else None
 
     @property
     def can_be_asked(self) -> bool:
@@ -138,13 +137,13 @@ def _load_host(name: str, facts: object, doubted: bool) -> Host:
 
 
 def nodes(host: Host) -> t.Iterator[Node]:
-    """All nodes of a host, type nodes first."""
+    """All nodes of a host, type nodes first; in order of parents and of devices."""
     snapshot = host.snapshot
     if snapshot is None:
         return
     boot_id = snapshot["boot_id"]
     states: dict[str | None, str] = {}
-    for parent in snapshot["parents"]:
+    for parent in sorted(snapshot["parents"], key=operator.itemgetter("address")):
         address, vendor = parent["address"], parent["vendor"] or ""
         state: str = parent["state"]
         states[address] = state
@@ -156,7 +155,7 @@ def nodes(host: Host) -> t.Iterator[Node]:
                 host.name, "type", "mdev", vendor, address, kind_of["id"], None,
                 kind_of["migration_version"], state, driven, None, room,
             )  # fmt: skip
-    for device in snapshot["devices"]:
+    for device in sorted(snapshot["devices"], key=_place):
         holders = device["in_use_by"]
         free = None if holders is None else not holders
         # An mdev whose parent is not listed lost it while the host was read.
@@ -166,6 +165,28 @@ def nodes(host: Host) -> t.Iterator[Node]:
             device["id"], device["migration_version"], state, (boot_id, device["driver"], device["driver_version"]),
             free, None if free is None else int(free),
         )  # fmt: skip
+
+
+def strings(host: Host) -> set[tuple[PoolKey, Name | None, str]]:
+    """What the nodes of a host produce for others to be asked: pool, mdev type and string."""
+    found: set[tuple[PoolKey, Name | None, str]] = set()
+    if host.snapshot is None:
+        return found
+    for parent in host.snapshot["parents"]:
+        vendor = parent["vendor"]
+        for kind_of in parent["types"]:
+            attribute = kind_of["migration_version"]
+            if vendor and attribute["status"] == "ok" and attribute["value"]:
+                found.add((("type", vendor, kind_of["id"]), kind_of["id"], attribute["value"]))
+    for device in host.snapshot["devices"]:
+        vendor, attribute = device["vendor"], device["migration_version"]
+        if vendor and attribute["status"] == "ok" and attribute["value"]:
+            found.add((("device", vendor, None), device["type"], attribute["value"]))
+    return found
+
+
+def _place(device: Device) -> tuple[str, str]:
+    return (device["parent"] or "", device["id"])
 
 
 def unread(host: Host) -> list[str]:
@@ -181,18 +202,23 @@ def unread(host: Host) -> list[str]:
     return [*(f"parents/{address}" for address in sorted(parents)), *(f"devices/{name}" for name in sorted(devices))]
 
 
+_NODE = operator.itemgetter("scope", "parent", "type", "device", "vendor", "source_type")
+
+
 def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
-    """The latest answer of each node to each string."""
+    """The latest answer of each node to each string; without those that broke the type rule."""
     found: dict[NodeKey, dict[str, Verdict]] = {}
-    for verdict in host.verdicts["verdicts"] if host.verdicts else ():
-        scope = verdict["scope"]
-        asking_type = verdict["source_type"] if scope == "type" else None
-        key = (scope, verdict["parent"], verdict["type"], verdict["device"], verdict["vendor"], asking_type)
-        answers = found.setdefault(key, {})
-        string = verdict["string"]
-        known = answers.get(string)
-        if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
-            answers[string] = verdict
+    # Those of one node mostly follow each other.
+    for node, own in itertools.groupby(host.verdicts["verdicts"] if host.verdicts else (), _NODE):
+        scope, parent, kind_of, device, vendor, source_type = node
+        if scope == "type" and source_type != kind_of:
+            continue
+        answers = found.setdefault((parent, kind_of, device, vendor), {})
+        for verdict in own:
+            string = verdict["string"]
+            known = answers.get(string)
+            if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
+                answers[string] = verdict
     return found
 
 
