@@ -169,7 +169,10 @@ class FleetOperations(mfusepy.Operations):
         return 0
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:  # noqa: ARG002
-        """O_TRUNC of a shell's ``>`` means nothing here."""
+        """O_TRUNC of a shell's ``>`` means nothing here, to whoever may write."""
+        node = self._find(path)[1]
+        if isinstance(node, File) and not node.mode & 0o002 and not self._privileged():
+            raise OSError(errno.EACCES, "")
         return 0
 
     def create(self, path: str, mode: int, fi: t.Any = None) -> int:  # noqa: ARG002
