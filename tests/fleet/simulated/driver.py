@@ -367,6 +367,7 @@ class HostState:
             devices = [device for device in self.devices.values() if device.parent is parent]
         for device in devices:
             self._take_off(device)
+            self.drop(device)
         with self.lock:
             self.unregister(address)
             parent.driven = parent.leaving = False

@@ -303,7 +303,7 @@ class SysTree:
             attribute("name", 0o444, f"{mdev_type.name}\n".encode)
         if mdev_type.description is not None:
             attribute("description", 0o444, f"{mdev_type.description}\n".encode)
-        if "type" in mdev_type.locations:
+        if "type" in mdev_type.locations and not parent.leaving:
             shown[MIGRATION_VERSION] = File(
                 0o644,
                 lambda: host.show_type(parent, mdev_type),
