@@ -53,6 +53,9 @@ def differences(row: Row, kernel: Json, simulated: Json) -> list[str]:
         for (step, _answer), one, other in zip(row.steps, kernel["answers"], simulated["answers"], strict=True)
         if one != other
     ]
+    if kernel["counted"] != simulated["counted"]:
+        counted = f"{shown(kernel['counted'])}, the simulator {shown(simulated['counted'])}"
+        found.append(f"the kernel's driver counted {counted}")
     for what in ("came", "changed"):
         found += differing(f"afterwards {what}", kernel[what], simulated[what])
     found += [f"only in the kernel went {path}" for path in kernel["went"] if path not in simulated["went"]]

@@ -3,10 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does what a table says on the host that it runs on, by plain system calls, and reports what came of it.
 
-Run as a script with the standard library only. In: one JSON object with ``rows`` (name, steps, and what is done
-``after``), ``watched`` (directories that are looked into before and after each row, each with a pattern of the entries
-that count) and ``fence`` (an ``uevent`` file that is left alone otherwise). Out: for each row the answers of its steps,
-the entries that came, went and changed, the uevents, and what it left behind; and the entries before the first row.
+Run as a script with the standard library only. In: one JSON object with
+
+- ``rows``: name, steps, and what is done ``after`` them
+- ``watched``: directories that are looked into before and after each row, each with a pattern of the entries that count
+- ``fence``: an ``uevent`` file that is left alone otherwise
+- ``reset`` and ``counted``: what sets the driver's counters to 0, and what tells them
+
+Out: the entries before the ``first`` row, and for each of the ``rows`` the answers of its steps, what was counted, the
+uevents, the entries that came, went and changed, and what it left behind.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ WHOLE = 1 << 16
 FENCE = "00000000-0000-0000-0000-00000000fe1c"
 FENCE_SECONDS = 10.0
 PAGE = 4096
+NOBODY = 65534
 FLAGS = {
     "r": os.O_RDONLY,
     "w": os.O_WRONLY,
@@ -141,6 +147,16 @@ def text(data: bytes) -> str:
     return data.decode("latin-1")
 
 
+def ask(act: Json) -> t.Any:
+    """What a file says, or who listens on a socket."""
+    if "read" in act:
+        return text(read(act["read"]))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(act["ask"])
+        client.sendall(json.dumps(act["line"]).encode() + b"\n")
+        return json.loads(client.makefile("rb").readline())
+
+
 class Row:
     """The steps of one row, with the files that they keep open and the processes that they leave waiting."""
 
@@ -208,12 +224,21 @@ class Row:
 
     # ------------------------------------------------ what takes its time
 
-    def do_start(self, name: str, step: Json) -> None:
+    def do_as_nobody(self, step: Json) -> t.Any:
+        """Do a step as somebody without any rights."""
+        self.do_start("nobody", step, NOBODY)
+        return self.do_await("nobody", FENCE_SECONDS)
+
+    def do_start(self, name: str, step: Json, user: int = 0) -> None:
         """Do a step in a process of its own."""
         ours, theirs = os.pipe()
         pid = os.fork()
         if not pid:
             try:
+                if user:
+                    os.setgroups([])
+                    os.setresgid(user, user, user)
+                    os.setresuid(user, user, user)
                 os.write(theirs, json.dumps(self.do(step)).encode())
             finally:
                 os._exit(0)
@@ -255,12 +280,9 @@ class Row:
                 if done.returncode:
                     return text(done.stdout)
             else:
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(act["ask"])
-                    client.sendall(json.dumps(act["line"]).encode() + b"\n")
-                    said = json.loads(client.makefile("rb").readline())
-                    if not said["ok"]:
-                        return said["error"]
+                said = ask(act)
+                if not said["ok"]:
+                    return said["error"]
         return None
 
     def end(self) -> t.List[str]:
@@ -291,14 +313,15 @@ def perform(task: Json) -> Json:
     ears.events()
     for row in task["rows"]:
         work = Row()
+        work.do_turn(task["reset"])
         answers = [work.do(step) for step in row["steps"]]
-        events, after = ears.events(), look()
+        counted, events, after = ask(task["counted"]), ears.events(), look()
         left = work.end() + [problem for problem in map(work.do, row["after"]) if problem]
         ears.events()
         came_of_it = difference(first, after)
         if row["after"] or any(came_of_it.values()):
             left += [str(item) for item in difference(first, look()).values() if item]
-        results[row["name"]] = {"answers": answers, "events": events, **came_of_it, "left": left}
+        results[row["name"]] = {"answers": answers, "counted": counted, "events": events, **came_of_it, "left": left}
     return {"rows": results, "first": first}
 
 

@@ -12,13 +12,14 @@ import base64
 import errno
 import json
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 import typing as t
 
-from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, KernelFleet
-from ansible_collections.vfio.migration.tests.fleet.kernel.guard import Guest
+from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, KernelFleet, parse_counters
+from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.driver import FIRST_GROUP
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
@@ -28,6 +29,8 @@ from .table import COUNTED, EXCLUSIVE, FAULTS, OTHER_PCI, PATHS, PCI, PLATFORM, 
 
 Act = dict[str, t.Any]
 Results = dict[str, t.Any]
+Counts = dict[str, dict[str, int]]
+"""``<parent> <type>`` -> reads, writes, accepts, rejects; of nodes that were asked."""
 PERFORMER = pathlib.Path(__file__).with_name("performer.py")
 SECONDS = 300.0
 HOST = "hv1"
@@ -47,6 +50,13 @@ class Platform(t.Protocol):
     """A host that the table can be done on. ``first_group``: the number that its first VFIO group gets."""
 
     first_group: int
+    reset: list[Act]
+    """What sets the driver's counters to 0."""
+    counted: Act
+    """What tells them."""
+
+    def counts(self, told: t.Any) -> Counts:
+        """What the driver says that it was asked at the nodes of types, from what the host told."""
 
     def acts(self, knob: str, *values: t.Any) -> list[Act]:
         """What turns a knob of the table here."""
@@ -61,12 +71,17 @@ def perform(platform: Platform, rows: t.Sequence[Row]) -> Results:
         "rows": [_expanded(platform, row) for row in rows],
         "watched": WATCHED,
         "fence": f"{PATHS[OTHER_PCI]}/uevent",
+        "reset": platform.reset,
+        "counted": platform.counted,
     }
     words = platform.command(PERFORMER.read_text())
     done = subprocess.run(words, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=SECONDS)
     if done.returncode:
         raise FleetError(f"The table was not done: {done.stderr.strip()[-1000:] or f'exit code {done.returncode}'}")
-    return t.cast("Results", comparable(json.loads(done.stdout), platform.first_group))
+    report = json.loads(done.stdout)
+    for row in report["rows"].values():
+        row["counted"] = platform.counts(row["counted"])
+    return t.cast("Results", comparable(report, platform.first_group))
 
 
 def _expanded(platform: Platform, row: Row) -> dict[str, t.Any]:
@@ -98,6 +113,12 @@ class Kernel:
 
     def __init__(self, fleet: KernelFleet) -> None:
         self.fleet = fleet
+        self.reset = [{"write": f"{LAB}/counters", "data": "0"}]
+        self.counted = {"read": f"{LAB}/counters"}
+
+    def counts(self, told: str) -> Counts:
+        counters = parse_counters(told).items()
+        return {f"{node.parent} {node.name}": at._asdict() for node, at in counters if node.level == "type" and any(at)}
 
     def command(self, script: str) -> list[str]:
         return [*self.fleet.ssh(HOST), f"python3 -c {shlex.quote(script)}"]
@@ -172,6 +193,9 @@ def twin(kernel: str) -> dict[str, t.Any]:
     return {"version": 1, "hosts": {HOST: {"kernel": f"{kernel}.0", "cdev": False, "parents": parents}}}
 
 
+NODE = re.compile(r"parents/(?P<parent>[^/]+)/types/(?P<type>[^/]+)/migration_version")
+
+
 class Simulated:
     """A simulated host with namespaces of its own."""
 
@@ -179,6 +203,12 @@ class Simulated:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        self.reset = [self._ask("reset_counters", host=None)]
+        self.counted = self._ask("counters")
+
+    def counts(self, told: dict[str, t.Any]) -> Counts:
+        found = {NODE.fullmatch(node): at for node, at in told["result"][HOST].items()}
+        return {f"{node['parent']} {node['type']}": at for node, at in found.items() if node is not None}
 
     def command(self, script: str) -> list[str]:
         return self.fleet.inside(HOST, sys.executable, "-c", script)
@@ -200,7 +230,11 @@ class Simulated:
         return [self._ask("fault_clear"), self._ask("set_delays", parent=PLATFORM, bind=0)]
 
     def _ask(self, do: str, **arguments: t.Any) -> Act:
-        return {"ask": str(self.fleet.directory / "control.sock"), "line": {"do": do, "host": HOST, **arguments}}
+        line = {"do": do, "host": HOST, **arguments}
+        return {
+            "ask": str(self.fleet.directory / "control.sock"),
+            "line": {k: v for k, v in line.items() if v is not None},
+        }
 
 
 def _fault(name: str) -> dict[str, t.Any]:

@@ -97,6 +97,10 @@ def until(path: str, there: bool) -> Step:
     return {"do": "until", "path": path, "there": there}
 
 
+def as_nobody(step: Step) -> Step:
+    return {"do": "as_nobody", "step": step}
+
+
 def turn(knob: str, *values: t.Any) -> Step:
     """Something that each platform does in its own way, see ``platforms.py``."""
     return {"do": "turn", "knob": knob, "values": values}
@@ -622,6 +626,25 @@ GONE = (
         (read(f"{type_dir(PCI)}/available_instances"), "4\n"),
     ),
     does(
+        "a driver that is unbound waits for who holds an instance",
+        made(),
+        made(TWO),
+        (turn("hold", TWO), DONE),
+        (start(write("/sys/bus/platform/drivers/mdev_lab/unbind", PLATFORM)), DONE),
+        (awaited(0.5), "waits"),
+        (names(BUS), ANY),
+        (names("/sys/class/mdev_bus"), ANY),
+        (names(f"{PATHS[PLATFORM]}/mdev_supported_types"), ANY),
+        (names(f"{PATHS[PLATFORM]}/{TWO}"), ANY),
+        (entry(f"{PATHS[PLATFORM]}/driver"), ANY),
+        (read(f"{type_dir()}/available_instances"), ANY),
+        (read(VERSION), ANY),
+        (write(CREATE, THREE), ANY),
+        (turn("release"), DONE),
+        (awaited(), len(PLATFORM)),
+        (write("/sys/bus/platform/drivers/mdev_lab/bind", PLATFORM), len(PLATFORM)),
+    ),
+    does(
         "a platform parent's driver is unbound",
         made(),
         (write("/sys/bus/platform/drivers/mdev_lab/unbind", PLATFORM), len(PLATFORM)),
@@ -643,4 +666,29 @@ GONE = (
     ),
 )
 
-ROWS = (*READS, *STRANGE, *WRITES, *UEVENTS, *CREATES, *REMOVES, *HELD, *GONE)
+NOBODY = (
+    does(
+        "what somebody without rights may do",
+        made(),
+        *(
+            (as_nobody(step), answer)
+            for step, answer in (
+                (read(VERSION), f"{STRING}\n"),
+                (write(VERSION, STRING), "EACCES"),
+                (read(f"{BUS}/{ONE}/migration_version"), f"{STRING}\n"),
+                (write(f"{BUS}/{ONE}/migration_version", STRING), "EACCES"),
+                (write(CREATE, TWO), "EACCES"),
+                (read(CREATE), "EACCES"),
+                (write(f"{BUS}/{ONE}/remove", "1"), "EACCES"),
+                (write(f"{BUS}/{ONE}/uevent", "change"), "EACCES"),
+                (read(f"{type_dir()}/available_instances"), "3\n"),
+                (names(BUS), [ONE]),
+                (change("mkdir", f"{type_dir()}/new"), ANY),
+                (change("unlink", f"{type_dir()}/name"), ANY),
+                (change("truncate", VERSION), "EACCES"),
+            )
+        ),
+    ),
+)
+
+ROWS = (*READS, *STRANGE, *WRITES, *UEVENTS, *CREATES, *REMOVES, *HELD, *GONE, *NOBODY)

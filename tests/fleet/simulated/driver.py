@@ -55,6 +55,8 @@ class ParentState:
     driven: bool = True
     """A driver is bound to it."""
     registered: bool = True
+    leaving: bool = False
+    """Its driver is being unbound, and waits for whoever holds an instance."""
     era: int = 0
     """How often it has registered: what was open before stays closed."""
     delays: Delays = dataclasses.field(default_factory=Delays)
@@ -176,7 +178,7 @@ class HostState:
     def _reserve(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> DeviceState:
         """Take UUID and room before the device can be seen, as the mdev core does."""
         with self.lock:
-            if not parent.alive or not parent.registered:
+            if not parent.alive or not parent.registered or parent.leaving:
                 raise OSError(errno.ENODEV, "")
             if uuid in self.devices or uuid in self._making:
                 raise OSError(errno.EEXIST, "")
@@ -236,13 +238,20 @@ class HostState:
             self.generation += 1
             if not device.bound:
                 raise OSError(errno.EAGAIN, "")
-            device.going = True
-            self.tell("leave", device)
-        while self.holder(device.id) is not None and device.alive:
-            time.sleep(POLL_SECONDS)
+        self._take_off(device)
         if device.parent is not None:
             _spend(device.parent.delays.remove)
         self.drop(device)
+
+    def _take_off(self, device: DeviceState) -> None:
+        """Off its bus, then wait until nobody holds it."""
+        with self.lock:
+            if device.bound and not device.going:
+                device.spent = device.going = True
+                self.generation += 1
+                self.tell("leave", device)
+        while self.holder(device.id) is not None and device.alive:
+            time.sleep(POLL_SECONDS)
 
     def drop(self, device: DeviceState) -> None:
         """Take the device away, whoever uses it."""
@@ -348,15 +357,28 @@ class HostState:
                 self.tell("unregistered", parent)
 
     def unbind_driver(self, address: str) -> None:
-        """A write to ``unbind`` of a parent's driver."""
+        """A write to ``unbind`` of a parent's driver; blocks while an instance is in use, as the kernel does."""
         with self.lock:
             parent = self.parents.get(address)
-            if parent is None or not parent.alive or not parent.driven:
+            if parent is None or not parent.alive or not parent.driven or parent.leaving:
                 raise OSError(errno.ENODEV, "")
+            parent.leaving = True
+            self.generation += 1
+            devices = [device for device in self.devices.values() if device.parent is parent]
+        for device in devices:
+            self._take_off(device)
+            self.drop(device)
+        with self.lock:
             self.unregister(address)
-            parent.driven = False
+            parent.driven = parent.leaving = False
             self.generation += 1
             self.tell("unbind", parent)
+
+    def take_out(self, address: str) -> None:
+        """A write to ``remove`` of a PCI function: its driver lets go of it first."""
+        if self.parent(address).driven:
+            self.unbind_driver(address)
+        self.unplug(address)
 
     def bind_driver(self, address: str) -> None:
         """A write to ``bind`` of a parent's driver."""

@@ -169,36 +169,43 @@ class FleetOperations(mfusepy.Operations):
         return 0
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:  # noqa: ARG002
-        """O_TRUNC of a shell's ``>`` means nothing here."""
+        """O_TRUNC of a shell's ``>`` means nothing here, to whoever may write."""
+        node = self._find(path)[1]
+        if isinstance(node, File) and not node.mode & 0o002 and not self._privileged():
+            raise OSError(errno.EACCES, "")
         return 0
 
     def create(self, path: str, mode: int, fi: t.Any = None) -> int:  # noqa: ARG002
         """No file can be made in sysfs."""
         raise OSError(errno.EACCES, "")
 
+    def _fixed(self) -> OSError:
+        """Nobody makes or takes away entries; who may not write to a directory is told that first."""
+        return OSError(errno.EPERM if self._privileged() else errno.EACCES, "")
+
     def mkdir(self, path: str, mode: int) -> int:  # noqa: ARG002
         """No directory either."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
     def unlink(self, path: str) -> int:  # noqa: ARG002
         """Nothing can be unlinked."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
     def rmdir(self, path: str) -> int:  # noqa: ARG002
         """No directory either."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
     def rename(self, old: str, new: str) -> int:  # noqa: ARG002
         """Everything keeps its name."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
     def symlink(self, target: str, source: str) -> int:  # noqa: ARG002
         """Only the kernel makes links."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
     def link(self, target: str, source: str) -> int:  # noqa: ARG002
         """No hard ones either."""
-        raise OSError(errno.EPERM, "")
+        raise self._fixed()
 
 
 def serve(trees: dict[str, Tree], mountpoint: str, ready: t.Callable[[], None]) -> None:

@@ -126,6 +126,7 @@ class Tree:
     def read(self, file: File) -> bytes:
         """One call of the attribute's show function, with the faults that sit on it."""
         host, fault = self.host, None
+        self.still_there(file)
         if file.id:
             host.counter(file.id).reads += 1
             if host.faults.active:
@@ -146,6 +147,7 @@ class Tree:
 
     def write(self, file: File, data: bytes) -> int:
         """One call of the attribute's store function; sysfs hands over at most one page."""
+        self.still_there(file)
         data = data[:PAGE_SIZE]
         host, fault, counter = self.host, None, self.host.counter(file.id)
         counter.writes += 1

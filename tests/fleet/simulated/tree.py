@@ -87,7 +87,7 @@ class SysTree:
         return [parent for parent in list(self.host.parents.values()) if parent.alive]
 
     def _registered(self) -> list[ParentState]:
-        return [parent for parent in self._parents() if parent.registered]
+        return [parent for parent in self._parents() if parent.registered and not parent.leaving]
 
     def _devices(self, parent: ParentState | None = None) -> list[DeviceState]:
         return [item for item in list(self.host.devices.values()) if item.parent is parent]
@@ -154,7 +154,7 @@ class SysTree:
         if name == "mdev":
             for parent in self._parents():
                 self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
-        undriven = {item.spec.address for item in self._parents() if not item.driven}
+        undriven = {item.spec.address for item in self._parents() if not item.driven or item.leaving}
         for ident, path, driver, module in self._on_bus(name):
             shown = self._driver(bound, name, driver, module)
             if ident not in undriven:
@@ -249,7 +249,7 @@ class SysTree:
             shown["remove"] = File(0o220, None, lambda data, _fault: self._unplug(parent, data))
         bus = BUS.get(spec.kind)
         shown["subsystem"] = Link(relative(here, f"bus/{bus}" if bus is not None else f"class/{spec.driver}"))
-        if bus is not None and parent.driven:
+        if bus is not None and parent.driven and not parent.leaving:
             shown["driver"] = Link(relative(here, f"bus/{bus}/drivers/{spec.driver}"))
         shown["uevent"] = self._uevent(parent, parent_variables(parent), lambda: not parent.alive)
         if parent.registered:
@@ -260,7 +260,7 @@ class SysTree:
 
     def _unplug(self, parent: ParentState, data: bytes) -> None:
         if number(data):
-            self.host.unplug(parent.spec.address)
+            self.host.take_out(parent.spec.address)
 
     def _uevent(self, subject: Subject, variables: t.Mapping[str, str], gone: t.Callable[[], bool]) -> File:
         """Says what the kernel would say of it now, and has it said when it is written to."""
@@ -303,7 +303,7 @@ class SysTree:
             attribute("name", 0o444, f"{mdev_type.name}\n".encode)
         if mdev_type.description is not None:
             attribute("description", 0o444, f"{mdev_type.description}\n".encode)
-        if "type" in mdev_type.locations:
+        if "type" in mdev_type.locations and not parent.leaving:
             shown[MIGRATION_VERSION] = File(
                 0o644,
                 lambda: host.show_type(parent, mdev_type),

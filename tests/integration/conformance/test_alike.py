@@ -8,13 +8,25 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.conformance.compare import differences, differing, unexpected
-from ansible_collections.vfio.migration.tests.fleet.conformance.table import ROWS, Row
+from ansible_collections.vfio.migration.tests.fleet.conformance.table import PLATFORM, ROWS, Row
 from ansible_collections.vfio.migration.tests.integration.conformance.conftest import Reports
+
+NONE = {"reads": 0, "writes": 0, "accepts": 0, "rejects": 0}
 
 
 def test_both_look_alike_before_anything_is_done(reports: Reports) -> None:
     assert reports.kernel["first"]
     assert differing("at first", reports.kernel["first"], reports.simulated["first"]) == []
+
+
+def test_the_drivers_counters_are_heard(reports: Reports) -> None:
+    """Each row begins at 0, and one without a write to a driver counts none."""
+    node = f"{PLATFORM} mdev_lab-A1"
+    for report in reports:
+        rows = report["rows"]
+        assert rows["read migration_version of a type"]["counted"][node] == {**NONE, "reads": 1}
+        assert rows["write the right string"]["counted"][node] == {**NONE, "writes": 1, "accepts": 1}
+        assert rows["write nothing"]["counted"] == {}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])

@@ -29,6 +29,7 @@ def report(group: int = 0) -> dict[str, t.Any]:
                     {"ACTION": "add", "SUBSYSTEM": "bdi", "DEVPATH": f"/devices/virtual/bdi/0:{group}"},
                 ],
                 "came": {"/sys/x/iommu_group": f"-> ../kernel/iommu_groups/{group}", f"/dev/vfio/{group}": "character"},
+                "counted": {"p t": {"reads": 1, "writes": 0}},
                 "changed": {"/sys/x/available_instances": "file 444: 3\n"},
                 "went": ["/sys/x/remove"],
             }
@@ -53,6 +54,7 @@ CHANGES: list[tuple[str, t.Any, str]] = [
     ("changed", {}, "/sys/x/available_instances: in the kernel 'file 444: 3\\n', in the simulator None"),
     ("went", [], "only in the kernel went /sys/x/remove"),
     ("went", ["/sys/x/remove", "/sys/z"], "only in the simulator went /sys/z"),
+    ("counted", {}, "the kernel's driver counted {'p t': {'reads': 1, 'writes': 0}}, the simulator {}"),
     ("events", [], "the kernel says 1 events, the simulator 0"),
 ]
 
