@@ -243,6 +243,8 @@ def changelog(session: Session) -> None:
     made = yaml.safe_load((copy / "changelogs" / "changelog.yaml").read_text())["releases"]
     if set(made) != {*releases, version} or f"v{version}\n" not in (copy / "CHANGELOG.rst").read_text():
         raise Failed(f"antsibull-changelog made no release {version}.")
+    if re.search(r"\b[A-Z]\(", (copy / "CHANGELOG.rst").read_text()):
+        raise Failed("a fragment has the markup of DOCUMENTATION, such as C(), which a changelog shows as it is.")
     left = {fragment.name for fragment in fragments} - set(made[version]["fragments"])
     if left or not fragments:
         raise Failed(f"release {version} would be without {', '.join(sorted(left)) or 'any change'}.")

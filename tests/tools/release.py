@@ -88,8 +88,12 @@ def main() -> int:
     def run(words: list[str], cwd: Path) -> None:
         subprocess.run(words, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
-    tarball = build(run, ansible_test.copy_of_checkout(COPY))
-    changed = len(_git("status", "--porcelain").splitlines())
+    try:
+        tarball = build(run, ansible_test.copy_of_checkout(COPY))
+        changed = len(_git("status", "--porcelain").splitlines())
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"./dev build: {error}; it needs git, and a checkout with a commit.", file=sys.stderr)
+        return 1
     print(f"{sha256(tarball)}  {tarball.relative_to(setup.ROOT)}")
     if changed:
         print(f"Not of a commit: {changed} files of this checkout are changed or new.", file=sys.stderr)

@@ -21,6 +21,7 @@ def test_every_python_of_hosts_is_tested_by_some_core() -> None:
     for core in ansible_test.CORES:
         assert set(core.units) <= set(core.hosts)
         assert core.controller in core.controllers
+        assert core.controller in core.units, "the controller's code is tested, too"
         assert core.units[0] == core.hosts[0], "the oldest that this core can reach"
 
 
