@@ -104,6 +104,12 @@ def test_room_that_is_not_known_is_not_drawn_as_none(page: Page, large: pathlib.
     assert notes == ["Rows of the table below where it is not known how much is free: 8. They are not in the picture."]
 
 
+def test_numbers_of_free_places_stand_beside_their_bars(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    script = "return echarts.getInstanceByDom(document.querySelector('#capacity .chart')).getOption().series"
+    assert page.run(script)[1]["label"]["position"] == "right"
+
+
 def test_findings_say_how_many_hosts_they_are_about(page: Page, large: pathlib.Path) -> None:
     page.open(large)
     (found,) = (row for row in page.rows("findings") if "sources/s20\t" in row)
