@@ -281,6 +281,12 @@ class Mdevs:
             return MdevError(
                 "not_created", "%s was not created although the driver took it; look at the kernel log" % wish
             )
+        if outcome.errno_name == "EEXIST":
+            return MdevError(
+                "busy",
+                "%s was not created: an instance of this UUID is still being removed, for as long as somebody holds "
+                "it; end that, and run again" % wish,
+            )
         if outcome.errno in _sysfs.DENIED:
             return MdevError("permission", "%s was not created: %s; run with become: true" % (wish, outcome.errno_name))
         return MdevError(
@@ -373,6 +379,8 @@ class Mdevs:
             raise MdevError("in_use", "%s is held by %s" % (found, _held_by(by)), by)
         if found.group in self.reader.guard.hung_groups or not self.reader.guard.time_left:
             raise _unreadable(str(found), HUNG if self.reader.guard.time_left else LATE)
+        if not complete and found.type is None:
+            raise MdevError("busy", "%s is still being made, or removed, by its driver; run again later" % found)
         if not complete:
             raise MdevError("holders", "%s may be in use: %s" % (found, _overlooked(users)))
 
@@ -386,17 +394,24 @@ class Mdevs:
             self.check_free(found)
             self.look_anew()
             self._left.pop(found.group, None)
-            link: Question = ("link", "host", "%s/%s" % (_DEVICES, found.uuid))
+            # It is off its bus before its driver lets go of it: only when its directory is gone, it is.
+            directory: Question = ("stat", "host", found.path)
             outcome, left = self.sysfs.write_once(
-                found.group, found.path + "/remove", b"1\n", self.claims.of(found.uuid), self.bind_timeout, [link]
+                found.group, found.path + "/remove", b"1\n", self.claims.of(found.uuid), self.bind_timeout, [directory]
             )
-            if left.errno in _sysfs.VANISHED or self.find(found.uuid) is None:
+            if left.errno in _sysfs.VANISHED:
                 return
-            # EAGAIN: still being created, or being removed.
+            # EAGAIN: still being created, or being removed. Most kernels have taken the file away by then.
             if outcome.errno not in _sysfs.TRANSIENT:
                 break
         if outcome.state in ("hung", "deadline"):
             raise _unreadable(str(found), outcome, "bind_timeout")
+        if outcome.errno in _sysfs.VANISHED:
+            raise MdevError(
+                "not_removed",
+                "%s was not removed: its file remove is gone, as somebody wrote to it before; if it does not go by "
+                "itself, end whoever holds it, or unbind the parent's driver" % found,
+            )
         reason = "busy" if outcome.errno in _sysfs.TRANSIENT else "not_removed"
         answer = outcome.errno_name or "the driver took it, and it is still there"
         raise MdevError(reason, "%s was not removed: %s; look at the kernel log and run again" % (found, answer))

@@ -22,6 +22,7 @@ description:
   - Reads the facts of all hosts at once and untemplated, of this run or from the fact cache, so it also plans offline.
     Nothing on any host is touched.
 extends_documentation_fragment:
+  - vfio.migration.controller
   - vfio.migration.evacuation
 options:
   hosts:
@@ -57,32 +58,6 @@ options:
     description: Whether to print the plan as a table, wave by wave.
     type: bool
     default: true
-attributes:
-  action:
-    support: full
-    description: It is an action plugin and does everything on the controller.
-  async:
-    support: none
-    description: It can not run in the background.
-  become:
-    support: none
-    description: It does not use O(ignore:become).
-  bypass_host_loop:
-    support: none
-    description: It runs for every host of the play; use it with C(run_once), it reads all hosts' facts at once.
-  check_mode:
-    support: full
-    description: In check mode nothing is written.
-  delegation:
-    support: none
-    description: It always runs on the controller.
-  diff_mode:
-    support: none
-    description: It shows no differences.
-  platform:
-    support: full
-    platforms: all
-    description: It runs wherever ansible-core does.
 notes:
   - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
     Without it there is a plan all the same; where a VM is stuck, C(planning.bound_reason) of the plan then says so.

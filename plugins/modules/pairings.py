@@ -58,32 +58,8 @@ options:
       - Path on the controller of the JSON file to write the matrix to. Its folder has to exist.
       - The file is replaced in one step, so a reader never sees half of it.
     type: path
-attributes:
-  action:
-    support: full
-    description: It is an action plugin and does everything on the controller.
-  async:
-    support: none
-    description: It can not run in the background.
-  become:
-    support: none
-    description: It does not use O(ignore:become).
-  bypass_host_loop:
-    support: none
-    description: It runs for every host of the play; use it with C(run_once), it reads all hosts' facts at once.
-  check_mode:
-    support: full
-    description: In check mode nothing is written.
-  delegation:
-    support: none
-    description: It always runs on the controller.
-  diff_mode:
-    support: none
-    description: It shows no differences.
-  platform:
-    support: full
-    platforms: all
-    description: It runs wherever ansible-core does.
+extends_documentation_fragment:
+  - vfio.migration.controller
 notes:
   - It reports no change if the new matrix differs from the one in the file only in times and ages. The file is written
     then too, so that its times are those of the last run.

@@ -72,32 +72,12 @@ options:
     description: Whether to print the lines. Turn it off where standard output has to stay machine readable.
     type: bool
     default: true
+extends_documentation_fragment:
+  - vfio.migration.controller
 attributes:
-  action:
-    support: full
-    description: It is an action plugin and does everything on the controller.
-  async:
-    support: none
-    description: It cannot run in the background.
-  become:
-    support: none
-    description: It does not use O(ignore:become).
-  bypass_host_loop:
-    support: none
-    description: It runs for every host of the play; use it with C(run_once), it reads all hosts at once.
   check_mode:
     support: full
-    description: It changes nothing.
-  delegation:
-    support: none
-    description: It always runs on the controller.
-  diff_mode:
-    support: none
-    description: It shows no differences.
-  platform:
-    support: full
-    platforms: all
-    description: It runs wherever ansible-core does.
+    details: It changes nothing.
 seealso:
   - module: vfio.migration.mdev
   - module: vfio.migration.domain_xml

@@ -34,32 +34,12 @@ options:
       - Seconds after which an answer is asked for again, even though neither host nor driver was restarted; 0 or more.
     type: int
     default: 86400
+extends_documentation_fragment:
+  - vfio.migration.controller
 attributes:
-  action:
-    support: full
-    description: It is an action plugin and does everything on the controller.
-  async:
-    support: none
-    description: It can not run in the background.
-  become:
-    support: none
-    description: It does not use O(ignore:become).
-  bypass_host_loop:
-    support: none
-    description: It runs for every host of the play; use it with C(run_once), it reads all hosts' facts at once.
   check_mode:
     support: full
-    description: It only reads facts.
-  delegation:
-    support: none
-    description: It always runs on the controller.
-  diff_mode:
-    support: none
-    description: It shows no differences.
-  platform:
-    support: full
-    platforms: all
-    description: It runs wherever ansible-core does.
+    details: It only reads facts.
 seealso:
   - module: vfio.migration.vfio_facts
   - module: vfio.migration.compatibility_facts

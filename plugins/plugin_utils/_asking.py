@@ -14,7 +14,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Name
-from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host, Node, NodeKey, PoolKey, nodes
+from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import Host, Node, NodeKey, PoolKey, strings
 
 
 @dataclasses.dataclass
@@ -39,36 +39,41 @@ def pools(hosts: t.Iterable[Host]) -> Pools:
     """Each string of a fleet once."""
     found: Pools = {}
     for host in hosts:
-        for node in nodes(host):
-            string = node.string
-            if string is None:
-                continue
-            pool = found.setdefault(node.pool, {})
-            origin = pool.get(string)
-            if origin is None:
-                pool[string] = Origin(host.name, node.type)
-                continue
+        for key, kind_of, string in strings(host):
+            origin = found.setdefault(key, {}).setdefault(string, Origin(host.name, kind_of))
             if origin.host != host.name:
                 origin.host = None
-            if origin.type != node.type:
+            if origin.type != kind_of:
                 origin.type = None
     return {key: dict(sorted(pool.items())) for key, pool in found.items()}
 
 
-def asked(candidates: t.Iterable[Node]) -> t.Iterator[Node]:
-    """Each node once, in a stable order: types, devices that may receive, and one of each parent and type in use."""
+def asked(candidates: t.Iterable[Node]) -> list[Node]:
+    """The nodes that are asked, each once, in a stable order: types, then devices."""
+    found = to_ask(candidates)
+    return [found[key] for key in sorted(found, key=_order)]
+
+
+def to_ask(candidates: t.Iterable[Node]) -> dict[NodeKey, Node]:
+    """The nodes that are asked: types, devices that may receive, and one of each parent and type in use."""
     unique = {node.key: node for node in candidates if node.can_be_asked}
-    ordered = [unique[key] for key in sorted(unique, key=_order)]
     # A device in use is no target now, but one of them tells whether the type node lies.
-    spoken_for = {(node.parent, node.type) for node in ordered if node.scope == "device" and node.free is not False}
-    for node in ordered:
-        if node.scope == "device" and node.kind == "mdev" and node.free is False:
-            if (node.parent, node.type) in spoken_for:
-                continue
-            spoken_for.add((node.parent, node.type))
-        yield node
+    busy: dict[tuple[Name | None, Name | None], list[NodeKey]] = {}
+    spoken_for = set()
+    for key, node in unique.items():
+        if node.scope == "device":
+            if node.kind == "mdev" and node.free is False:
+                busy.setdefault((node.parent, node.type), []).append(key)
+            else:
+                spoken_for.add((node.parent, node.type))
+    for place, keys in busy.items():
+        speaker = None if place in spoken_for else min(keys, key=_order)
+        for key in keys:
+            if key != speaker:
+                del unique[key]
+    return unique
 
 
-def _order(key: NodeKey) -> tuple[str, ...]:
-    scope, *names = key
-    return (str(scope != "type"), *(name or "" for name in names))
+def _order(key: NodeKey) -> tuple[bool, str, str, str, str]:
+    parent, kind_of, device, vendor = key
+    return (device is not None, parent or "", kind_of or "", device or "", vendor)

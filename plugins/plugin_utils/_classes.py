@@ -9,6 +9,7 @@ This file is private to the collection: plain values in, plain values out.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
@@ -24,7 +25,6 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
     Host,
     Node,
     NodeKey,
-    PoolKey,
     expired,
     nodes,
     verdicts,
@@ -40,6 +40,8 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
 
 NEVER = "~"
 """Sorts after every timestamp: no verdict."""
+
+_NOTHING: t.Final[t.Mapping[str, t.Any]] = {}
 
 Timed = tuple[Answer, str]
 """An answer and the time of its verdict."""
@@ -123,14 +125,30 @@ class Source:
     id: str = ""
 
 
+class _Row(t.NamedTuple):
+    """What a node said to the strings of its pool."""
+
+    answers: tuple[Answer, ...]
+    times: tuple[str, ...]
+    expired: int
+    """How many of its answers no longer hold."""
+    not_probed: tuple[str, ...]
+    """Errno of each string that could not be written."""
+
+
+_Alike = dict[t.Hashable, tuple[Target, _Row]]
+"""Nodes mostly differ in their parent or name only; such are classed once."""
+
+
 class _Heard(t.NamedTuple):
     """What one host's nodes were asked."""
 
     answers: t.Mapping[NodeKey, t.Mapping[str, Verdict]]
-    asked: frozenset[NodeKey]
-    """Nodes that are asked in every run; another device speaks for the rest."""
+    asked: t.Collection[NodeKey]
+    """Devices that are asked in every run; another one speaks for the rest."""
     places: dict[Place, dict[str, Timed]]
     """What the devices of a place said, the strictest of them."""
+    alike: _Alike
 
 
 class Classes:
@@ -144,115 +162,136 @@ class Classes:
         self._positions = {
             key: {string: place for place, string in enumerate(pool)} for key, pool in self._pools.items()
         }
-        self._silent: dict[tuple[PoolKey, bool], tuple[tuple[Answer, ...], tuple[str, ...]]] = {}
-        """The rows of nodes that said nothing; most devices of a fleet are in use and never asked."""
+        self._silent: _Alike = {}
+        """Nodes that said nothing; most devices of a fleet are in use and never asked."""
         self._targets: dict[t.Hashable, Target] = {}
         self._sources: dict[t.Hashable, Source] = {}
+        self._sources_of: dict[tuple[Target, Target | None], Source] = {}
         self.expired: dict[str, int] = {}
         """Host -> number of its answers that no longer hold."""
         self.not_probed: dict[str, dict[str, int]] = {}
         """Host -> errno -> number of strings that could not be written there."""
-        for host in hosts:
+        for host in sorted(hosts, key=lambda each: each.name):
             self._add(host)
         self.targets = _numbered(self._targets.values(), "t")
         self.sources = _numbered(self._sources.values(), "s")
 
     def _add(self, host: Host) -> None:
+        """In order of its nodes, so that the members of each class are in order too."""
         own = list(nodes(host))
-        heard = _Heard(verdicts(host), frozenset(node.key for node in _asking.asked(own)), {})
+        instances = [node for node in own if node.scope == "device"]
+        heard = _Heard(verdicts(host), _asking.to_ask(instances).keys(), {}, {})
         homes: dict[Place, Target] = {}
-        devices = []
-        for node in own:
-            if node.scope == "device":
-                target = self._add_device_target(node, heard)
-                devices.append((node, target))
+        # What devices say outranks what their type says, so they come first.
+        devices = [(node, self._add_target(node, heard)) for node in instances]
         for node in own:
             if node.scope == "type":
-                homes[node.parent, node.type] = self._add_type_target(node, heard)
+                homes[node.parent, node.type] = self._add_target(node, heard)
         workloads = _workloads(host)
         for node, target in devices:
             home = homes.get((node.parent, node.type)) if node.kind == "mdev" else target
-            self._add_source(node, home, workloads.get(node.device))
+            self._source(target, home).members.append(
+                SourceMember(
+                    host=host.name, parent=node.parent, device=node.device, workload=workloads.get(node.device)
+                )
+            )
         if self._with_types:
-            for (parent, kind_of), home in homes.items():
-                self._add_source(home.sample._replace(host=host.name, parent=parent, type=kind_of), home, None)
+            for (parent, _type), home in homes.items():
+                self._source(home, home).members.append(
+                    SourceMember(host=host.name, parent=parent, device=None, workload=None)
+                )
 
-    def _add_device_target(self, node: Node, heard: _Heard) -> Target:
-        row, times = self._row(node, heard)
-        if node.kind == "mdev" and heard.answers.get(node.key):
-            place = heard.places.setdefault((node.parent, node.type), {})
-            for string, answer, time in zip(self._pools.get(node.pool, ()), row, times, strict=True):
-                if is_evidence(answer):
-                    place[string] = _merged(place.get(string), (answer, time))
-        return self._add_target(node, row, times, {})
+    def _add_target(self, node: Node, heard: _Heard) -> Target:
+        said = heard.answers.get(node.key, _NOTHING)
+        place = heard.places.get((node.parent, node.type), _NOTHING) if node.scope == "type" else _NOTHING
+        is_asked = node.scope == "type" or node.key in heard.asked
+        look = (node.scope, node.kind, node.vendor, node.type, _key(node.attribute), node.state)
+        key: t.Hashable = (look, is_asked)
+        alike = self._silent
+        if said or place:
+            key = (look, is_asked, node.driven, *_contents(said), tuple(place.items()))
+            alike = heard.alike
+        known = alike.get(key)
+        if known is None:
+            row = self._row(node, said, is_asked)
+            known = alike[key] = (self._target(node, look, row, place), row)
+        target, row = known
+        if row.expired:
+            self.expired[node.host] = self.expired.get(node.host, 0) + row.expired
+        for errno in row.not_probed:
+            errnos = self.not_probed.setdefault(node.host, {})
+            errnos[errno] = errnos.get(errno, 0) + 1
+        if said and node.scope == "device" and node.kind == "mdev":
+            self._hear(node, row, heard.places.setdefault((node.parent, node.type), {}))
+        target.members.append(TargetMember(host=node.host, parent=node.parent, device=node.device, room=node.room))
+        return target
 
-    def _add_type_target(self, node: Node, heard: _Heard) -> Target:
-        row, times = self._row(node, heard)
-        return self._add_target(node, row, times, heard.places.get((node.parent, node.type), {}))
+    def _hear(self, node: Node, row: _Row, place: dict[str, Timed]) -> None:
+        """An instance speaks for all of its parent and type."""
+        for string, answer, time in zip(self._pools.get(node.pool, ()), row.answers, row.times, strict=True):
+            if is_evidence(answer):
+                place[string] = _merged(place.get(string), (answer, time))
 
-    def _row(self, node: Node, heard: _Heard) -> tuple[tuple[Answer, ...], tuple[str, ...]]:
+    def _row(self, node: Node, said: t.Mapping[str, Verdict], is_asked: bool) -> _Row:
         pool = self._pools.get(node.pool, {})
         if not node.can_be_asked:
-            return (NOT_ASKED,) * len(pool), (NEVER,) * len(pool)
-        answers = heard.answers.get(node.key, {})
-        is_asked = node.key in heard.asked
-        if not answers:
-            key = (node.pool, is_asked)
-            if key not in self._silent:
-                self._silent[key] = ((NOT_ASKED if is_asked else IN_USE,) * len(pool), (NEVER,) * len(pool))
-            return self._silent[key]
+            return _Row((NOT_ASKED,) * len(pool), (NEVER,) * len(pool), 0, ())
         missing = (NOT_ASKED if is_asked else IN_USE, NEVER)
-        row = []
+        if not said:
+            return _Row((missing[0],) * len(pool), (NEVER,) * len(pool), 0, ())
+        row: list[Timed] = []
         for string, origin in pool.items():
-            verdict = answers.get(string)
+            verdict = said.get(string)
             timed = None if verdict is None else self._answer(node, verdict, is_asked and origin.asks(node.host))
             row.append(timed or missing)
-        return tuple(answer for answer, _time in row), tuple(time for _answer, time in row)
+        answers = tuple([answer for answer, _time in row])
+        return _Row(
+            answers,
+            tuple([time for _answer, time in row]),
+            sum(answer is EXPIRED for answer in answers),
+            tuple([answer.errno or "no errno" for answer in answers if answer.reason == "not_probed"]),
+        )
 
     def _answer(self, node: Node, verdict: Verdict, asked_again: bool) -> Timed | None:
         """None for what no longer holds and will not be asked again: that is not missing, it is over."""
         time = verdict["evidence"]["time"]
         if expired(verdict, node, self._max_age, self._now):
-            if not asked_again:
-                return None
-            self.expired[node.host] = self.expired.get(node.host, 0) + 1
-            return EXPIRED, time
+            return (EXPIRED, time) if asked_again else None
         if verdict["verdict"] == "compatible":
             return Answer("compatible", None, None), time
-        if verdict["reason"] == "not_probed":
-            errnos = self.not_probed.setdefault(node.host, {})
-            errno = verdict["errno"] or "no errno"
-            errnos[errno] = errnos.get(errno, 0) + 1
         return Answer(verdict["verdict"], verdict["reason"], verdict["errno"]), time
 
-    def _add_target(
-        self, node: Node, row: tuple[Answer, ...], times: tuple[str, ...], place: t.Mapping[str, Timed]
-    ) -> Target:
+    def _target(self, node: Node, look: t.Hashable, row: _Row, place: t.Mapping[str, Timed]) -> Target:
         answered = tuple(sorted((string, answer) for string, (answer, _time) in place.items()))
-        key = (node.scope, node.kind, node.vendor, node.type, _key(node.attribute), node.state, row, answered)
+        key = (look, row.answers, answered)
         target = self._targets.get(key)
         if target is None:
             place_asked = {string: time for string, (_answer, time) in place.items()}
-            target = Target(node, self._positions.get(node.pool, {}), row, list(times), dict(answered), place_asked)
+            positions = self._positions.get(node.pool, {})
+            target = Target(node, positions, row.answers, list(row.times), dict(answered), place_asked)
             self._targets[key] = target
-        else:
-            if any(time != NEVER for time in times):
-                target.asked = list(map(min, target.asked, times))
-            for string, (_answer, time) in place.items():
-                target.place_asked[string] = min(time, target.place_asked[string])
-        target.members.append(TargetMember(host=node.host, parent=node.parent, device=node.device, room=node.room))
+            return target
+        if any(time != NEVER for time in row.times):
+            target.asked = list(map(min, target.asked, row.times))
+        for string, (_answer, time) in place.items():
+            target.place_asked[string] = min(time, target.place_asked[string])
         return target
 
-    def _add_source(self, node: Node, home: Target | None, workload: str | None) -> None:
-        device_version = node.attribute if node.scope == "device" else None
+    def _source(self, target: Target, home: Target | None) -> Source:
+        """The class of what is a node of this class, or of what such a type could make."""
+        known = self._sources_of.get((target, home))
+        if known is None:
+            known = self._sources_of[target, home] = self._new_source(target, home)
+        return known
+
+    def _new_source(self, target: Target, home: Target | None) -> Source:
+        device_version = target.version if target.scope == "device" else None
         type_version = None
-        if node.kind == "mdev" and node.type is not None:
+        if target.kind == "mdev" and target.type is not None:
             type_version = home.version if home else _GONE
-        key = (node.kind, node.vendor, node.type, _key(device_version), _key(type_version), id(home))
-        source = self._sources.get(key)
-        if source is None:
-            source = self._sources[key] = Source(node.kind, node.vendor, node.type, device_version, type_version, home)
-        source.members.append(SourceMember(host=node.host, parent=node.parent, device=node.device, workload=workload))
+        source = Source(target.kind, target.vendor, target.type, device_version, type_version, home)
+        key = (source.kind, source.vendor, source.type, _key(device_version), _key(type_version), home)
+        return self._sources.setdefault(key, source)
 
 
 _GONE = Attribute(status="unknown", value=None, reason="gone", errno=None, raw=None)
@@ -263,9 +302,7 @@ _C = t.TypeVar("_C", Target, Source)
 
 
 def _numbered(classes: t.Iterable[_C], prefix: str) -> list[_C]:
-    """Sort members and classes, by names only, so that ids depend on nothing but the facts."""
-    for each in classes:
-        each.members.sort(key=_member_order)
+    """Sort classes by names only, so that ids depend on nothing but the facts."""
     ordered = sorted(classes, key=_class_order)
     for number, each in enumerate(ordered, 1):
         each.id = f"{prefix}{number}"
@@ -274,11 +311,19 @@ def _numbered(classes: t.Iterable[_C], prefix: str) -> list[_C]:
 
 def _class_order(each: Target | Source) -> tuple[str, ...]:
     # Members are in one class only, so the first of them decides whatever the rest leaves open.
-    return (each.vendor, each.kind, each.type or "", *_member_order(each.members[0]))
+    first = each.members[0]
+    return (each.vendor, each.kind, each.type or "", first["host"], first["parent"] or "", first["device"] or "")
 
 
-def _member_order(member: TargetMember | SourceMember) -> tuple[str, ...]:
-    return (member["host"], member["parent"] or "", member["device"] or "")
+_WORDS = operator.itemgetter("verdict", "reason", "errno")
+_EVIDENCE = operator.itemgetter("evidence")
+_CIRCUMSTANCES = operator.itemgetter("boot_id", "driver", "driver_version", "time")
+
+
+def _contents(said: t.Mapping[str, Verdict]) -> tuple[t.Hashable, ...]:
+    """All that matters of what a node said, to compare it with what others said."""
+    circumstances = tuple(map(_CIRCUMSTANCES, map(_EVIDENCE, said.values())))
+    return tuple(said), tuple(map(_WORDS, said.values())), circumstances
 
 
 def _merged(known: Timed | None, new: Timed) -> Timed:
@@ -299,6 +344,9 @@ def _workloads(host: Host) -> dict[str | None, str]:
 
 
 def _key(attribute: Attribute | None) -> AttributeKey | None:
-    if attribute is None:
-        return None
-    return (attribute["status"], attribute["value"], attribute["reason"], attribute["errno"], attribute["raw"])
+    return None if attribute is None else _FIELDS(attribute)
+
+
+_FIELDS: t.Final[t.Callable[[Attribute], AttributeKey]] = operator.itemgetter(
+    "status", "value", "reason", "errno", "raw"
+)

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks values from hosts, caches and people against the contracts of ``module_utils/_model.py``.
 
-Each ``TypedDict`` is compiled once into nested functions, so that the contracts are written down in one place only
-and the facts of thousands of hosts are checked in seconds.
+Each ``TypedDict`` is compiled once into two sets of nested functions, so that the contracts are written down in one
+place only: checkers look at one value and say all that is wrong with it, columns look at the same field of many values
+at once and only say whether all are good. As nearly all facts are, and columns are several times faster, those go
+first.
 
 This file is private to the collection. It knows neither Ansible nor any file.
 """
@@ -12,6 +14,7 @@ This file is private to the collection. It knows neither Ansible nor any file.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import re
 import types
@@ -30,6 +33,9 @@ Seconds = t.NewType("Seconds", int)
 Checker = t.Callable[[object], t.Sequence[str]]
 """Takes a value, returns what is wrong with it as the ends of sentences that its container puts the path before:
 ``[0].address must be a string, not int``. Paths thus cost nothing as long as nothing is wrong."""
+
+Column = t.Callable[[t.Sequence[t.Any]], bool]
+"""Takes the values of one field of many records, returns whether a checker would find nothing wrong with any."""
 
 _NO_ERRORS: t.Sequence[str] = ()
 _KINDS = {bool: "boolean", int: "int", float: "float", str: "string", list: "list", dict: "mapping", type(None): "null"}
@@ -58,10 +64,22 @@ def check(contract: type, value: object, where: str) -> list[str]:
         if isinstance(version, int) and version != _model.SCHEMA_VERSION:
             # Whatever else differs follows from this one, so nothing else is said.
             return [f"{where}.schema_version must be {_model.SCHEMA_VERSION}, not {version}: {_again(contract)}"]
+    if all_good(contract, [value]):
+        return []
     errors = [f"{where}{end}" for end in _compile(contract)(value)]
     if len(errors) > SHOWN_ERRORS:
         errors[SHOWN_ERRORS:] = [f"{where} has {len(errors) - SHOWN_ERRORS} more errors"]
     return errors
+
+
+def all_good(contract: type, values: t.Sequence[t.Any]) -> bool:
+    """Whether ``check`` would find nothing wrong with any of these. A few at a time are faster than one by one."""
+    try:
+        if not _column(contract)(values):
+            return False
+    except (KeyError, TypeError):
+        return False  # a field is missing, or has a value that cannot be in a set
+    return all(value.get("schema_version", _model.SCHEMA_VERSION) == _model.SCHEMA_VERSION for value in values)
 
 
 def _again(contract: type) -> str:
@@ -187,55 +205,94 @@ def _list(inner: Checker) -> Checker:
 
 
 def _record(contract: type) -> Checker:
-    hints = _hints(contract)
-    fields = [(name, _compile(hint), _seen(hint)) for name, hint in hints.items()]
-    plain = [name for name, hint in hints.items() if hint in _DECIDED_BY_TYPE]
-    others = [field for field in fields if field[0] not in plain]
+    fields = [(name, _compile(hint)) for name, hint in _hints(contract).items()]
     rule = _RULES.get(contract)
-    # Most fields are right when their type is, and few combinations of types occur: each is looked at once.
-    types_of = operator.itemgetter(*plain) if len(plain) > 1 else None
-    known: set[tuple[type, ...]] = set()
 
     def record(value: object) -> t.Sequence[str]:
         if not isinstance(value, dict):
             return [f" must be a mapping, not {kind(value)}"]
-        types: tuple[type, ...] | None = None
-        try:
-            types = tuple(map(type, types_of(value))) if types_of else None
-        except KeyError:
-            pass  # said below
         errors: list[str] = []
-        for name, checker, seen in others if types in known else fields:
-            if name not in value:
-                errors.append(f".{name} is missing")
-                continue
-            item = value[name]
-            if seen is not None and type(item) in _HASHABLE:
-                if item in seen:
-                    continue
-                found = checker(item)
-                if not found and len(seen) < MEMORY:
-                    seen.add(item)
+        for name, checker in fields:
+            if name in value:
+                errors += [f".{name}{end}" for end in checker(value[name])]
             else:
-                found = checker(item)
-            errors += [f".{name}{end}" for end in found]
-        if errors:
+                errors.append(f".{name} is missing")
+        if errors or rule is None:
             return errors
-        if types is not None:
-            known.add(types)
-        return _NO_ERRORS if rule is None else rule(value)
+        return rule(value)
 
     return record
 
 
 @functools.cache
-def _seen(hint: t.Hashable) -> set[object] | None:
-    """Good values of a field that were met before, where the value decides; hosts of a fleet repeat each other."""
-    inner = t.get_args(hint)
-    decided = hint in (_model.Name, _model.Timestamp) or t.get_origin(hint) is t.Literal
-    if decided or (inner[1:] == (type(None),) and _seen(inner[0]) is not None):
-        return set()
-    return None
+def _column(hint: t.Hashable) -> Column:
+    if isinstance(hint, type) and t.is_typeddict(hint):
+        return _records(hint)
+    origin, inner = t.get_origin(hint), t.get_args(hint)
+    if origin is list:
+        return _lists(_column(inner[0]))
+    plain = inner[0] if inner[1:] == (type(None),) else hint
+    if plain in (str, int, bool):
+        return _by_type(_compile(hint))
+    if plain in (_model.Name, _model.Timestamp) or t.get_origin(plain) is t.Literal:
+        return _by_value(_compile(hint))
+    if plain is not hint:
+        those = _column(plain)
+        return lambda values: those([value for value in values if value is not None])
+    checker = _compile(hint)
+    return lambda values: not any(map(checker, values))
+
+
+def _by_type(checker: Checker) -> Column:
+    """A type that was good once always is; ansible-core's tagged subclasses join them when they are met."""
+    known: set[type] = set()
+
+    def column(values: t.Sequence[t.Any]) -> bool:
+        if known.issuperset(map(type, values)):
+            return True
+        if any(map(checker, values)):
+            return False
+        known.update(map(type, values))
+        return True
+
+    return column
+
+
+def _by_value(checker: Checker) -> Column:
+    """Hosts of a fleet repeat each other's names, so each is looked at once."""
+    known: set[t.Hashable] = set()
+
+    def column(values: t.Sequence[t.Any]) -> bool:
+        if known.issuperset(values):
+            return True
+        new = set(values) - known
+        if any(map(checker, new)):
+            return False
+        if len(known) < MEMORY:
+            known.update(new)
+        return True
+
+    return column
+
+
+def _lists(inner: Column) -> Column:
+    are_lists = _by_type(_list(lambda _item: _NO_ERRORS))
+    return lambda values: are_lists(values) and inner(list(itertools.chain.from_iterable(values)))
+
+
+def _records(contract: type) -> Column:
+    fields = [(operator.itemgetter(name), _column(hint)) for name, hint in _hints(contract).items()]
+    are_mappings = _by_type(_mapping)
+    rule = _RULES.get(contract)
+
+    def column(values: t.Sequence[t.Any]) -> bool:
+        return (
+            are_mappings(values)
+            and all(field(list(map(get, values))) for get, field in fields)
+            and not (rule and any(map(rule, values)))
+        )
+
+    return column
 
 
 def _attribute_rule(value: _model.Attribute) -> t.Sequence[str]:
@@ -246,7 +303,7 @@ def _attribute_rule(value: _model.Attribute) -> t.Sequence[str]:
 
 def _path_rule(value: t.Mapping[str, t.Any]) -> t.Sequence[str]:
     path = value["path"]
-    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
+    if path.startswith("/") or "\0" in path or (".." in path and ".." in path.split("/")):
         return [f".path must be below the sysfs root, not {_shown(path)}"]
     return _NO_ERRORS
 
@@ -276,8 +333,6 @@ _LEAVES: dict[t.Any, Checker] = {
     _model.Name: _name,
     _model.Timestamp: _timestamp,
 }
-_HASHABLE = frozenset({str, type(None)})
-_DECIDED_BY_TYPE: frozenset[t.Hashable] = frozenset({str, int, bool, str | None, int | None})
 _RULES: dict[t.Any, t.Callable[[t.Any], t.Sequence[str]]] = {
     _model.Attribute: _attribute_rule,
     _model.Parent: _path_rule,

@@ -10,6 +10,8 @@ This file is private to the collection: plain values in, plain values out.
 
 from __future__ import annotations
 
+import collections
+import itertools
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import Finding, HostState, Pairing
@@ -90,22 +92,28 @@ def _incomplete(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
 
 
 def _clashes(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
+    # The kernel compares UUIDs as numbers, so two spellings are one device.
+    uuids = {
+        host.name: [each["id"].lower() for each in host.snapshot["devices"] if each["kind"] == "mdev"]
+        for host in hosts
+        if host.snapshot
+    }
+    counts = collections.Counter(itertools.chain.from_iterable(uuids.values()))
+    twice = {uuid for uuid, count in counts.items() if count > 1}
     seen: dict[str, list[str]] = {}
-    for host in hosts:
-        for device in host.snapshot["devices"] if host.snapshot else ():
-            if device["kind"] == "mdev":
-                # The kernel compares UUIDs as numbers, so two spellings are one device.
-                seen.setdefault(device["id"].lower(), []).append(host.name)
+    for host, own in uuids.items() if twice else ():
+        for uuid in own:
+            if uuid in twice:
+                seen.setdefault(uuid, []).append(host)
     for uuid, names in seen.items():
-        if len(names) > 1:
-            places = "twice on one host" if len(set(names)) == 1 else "on more than one host"
-            yield _finding(
-                "uuid_clash",
-                sorted(set(names)),
-                f"devices/{uuid}",
-                f"This mdev UUID exists {places} ({_some(names)}). That is right only for a device and its own"
-                " migration target; otherwise give one of them another UUID.",
-            )
+        places = "twice on one host" if len(set(names)) == 1 else "on more than one host"
+        yield _finding(
+            "uuid_clash",
+            sorted(set(names)),
+            f"devices/{uuid}",
+            f"This mdev UUID exists {places} ({_some(names)}). That is right only for a device and its own"
+            " migration target; otherwise give one of them another UUID.",
+        )
 
 
 def _expired(classes: Classes) -> t.Iterator[Finding]:

@@ -9,10 +9,13 @@ This file is private to the collection: plain values in, plain values out.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     Attribute,
+    Device,
     Name,
     Scope,
     Snapshot,
@@ -20,14 +23,19 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
     VerdictSet,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
-from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, check, kind
+from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError, all_good, check, kind
 
 Facts = t.Mapping[str, t.Any]
 """Inventory host name -> its ``ansible_facts``, or None where there are none."""
 
-NodeKey = tuple[Scope, str | None, str | None, str | None, str, str | None]
-"""Scope, parent, type, device, vendor, and at type nodes the only source type that may ask."""
+SNAPSHOT: t.Final = "vfio_migration"
+VERDICTS: t.Final = "vfio_migration_verdicts"
 
+BATCH = 16
+"""Hosts whose facts are checked together: more of them do not fit into a processor's cache."""
+
+NodeKey = tuple[Name | None, Name | None, Name | None, str]
+"""Parent, type, device (None at type nodes) and vendor."""
 
 PoolKey = tuple[Scope, str, str | None]
 """Scope, vendor, and at type nodes the type."""
@@ -46,6 +54,10 @@ class Host:
     """Of the verdicts, which then are dropped."""
 
 
+Driven = tuple[str | None, str | None, str | None]
+"""Boot id, driver and driver version: an answer holds as long as these do."""
+
+
 class Node(t.NamedTuple):
     """A type of a parent (``device`` is None) or a device."""
 
@@ -61,27 +73,20 @@ class Node(t.NamedTuple):
     attribute: Attribute
     state: str
     """Of the mdev parent: ok, gone, hung, unknown."""
-    driven: tuple[str | None, str | None, str | None]
-    """Boot id, driver and driver version: an answer holds as long as these do."""
+    driven: Driven
     free: bool | None
     """Devices: whether nobody holds it open; None when that is not known."""
     room: int | None
 
     @property
     def key(self) -> NodeKey:
-        """Where to find what this node was asked; what broke the vendor or the type rule is not found."""
-        asking_type = self.type if self.scope == "type" else None
-        return (self.scope, self.parent, self.type, self.device, self.vendor, asking_type)
+        """Where to find what this node was asked; what broke the vendor rule is not found."""
+        return (self.parent, self.type, self.device, self.vendor)
 
     @property
     def pool(self) -> PoolKey:
         """Nodes of one pool may be asked each other's strings: one vendor, and at type nodes one type."""
         return (self.scope, self.vendor, self.type if self.scope == "type" else None)
-
-    @property
-    def string(self) -> str | None:
-        """What it produces for others to be asked, None when there is nothing."""
-        return self.attribute["value"] if self.vendor and self.attribute["status"] == "ok" else None
 
     @property
     def can_be_asked(self) -> bool:
@@ -99,18 +104,29 @@ def load(facts: Facts) -> list[Host]:
     for name in facts:
         if not isinstance(name, str):
             raise ContractError(f"hosts must have strings as keys, not {kind(name)}")
-    return [_load_host(name, facts[name]) for name in sorted(facts)]
+    names = sorted(facts)
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    return [host for batch in batches for host in _load_batch({name: facts[name] for name in batch})]
 
 
-def _load_host(name: str, facts: object) -> Host:
+def _load_batch(facts: Facts) -> list[Host]:
+    """Nearly all facts are good, which is known soonest of some hosts together; if not, each is looked at."""
+    mappings = [own for own in facts.values() if isinstance(own, dict)]
+    snapshots = [own[SNAPSHOT] for own in mappings if own.get(SNAPSHOT)]
+    verdict_sets = [own[VERDICTS] for own in mappings if own.get(VERDICTS)]
+    doubted = not (all_good(Snapshot, snapshots) and all_good(VerdictSet, verdict_sets))
+    return [_load_host(name, own, doubted) for name, own in facts.items()]
+
+
+def _load_host(name: str, facts: object, doubted: bool) -> Host:
     if not facts:
         return Host(name)
     if not isinstance(facts, dict):
         return Host(name, errors=(f"hosts.{name} must be a mapping, not {kind(facts)}",))
-    snapshot = facts.get("vfio_migration") or None
-    verdicts = facts.get("vfio_migration_verdicts") or None
-    errors = check(Snapshot, snapshot, f"hosts.{name}") if snapshot is not None else []
-    bad_verdicts = check(VerdictSet, verdicts, f"hosts.{name}.vfio_migration_verdicts") if verdicts is not None else []
+    snapshot = facts.get(SNAPSHOT) or None
+    verdicts = facts.get(VERDICTS) or None
+    errors = check(Snapshot, snapshot, f"hosts.{name}") if doubted and snapshot else []
+    bad_verdicts = check(VerdictSet, verdicts, f"hosts.{name}.{VERDICTS}") if doubted and verdicts else []
     return Host(
         name,
         None if errors else snapshot,
@@ -121,13 +137,13 @@ def _load_host(name: str, facts: object) -> Host:
 
 
 def nodes(host: Host) -> t.Iterator[Node]:
-    """All nodes of a host, type nodes first."""
+    """All nodes of a host, type nodes first; in order of parents and of devices."""
     snapshot = host.snapshot
     if snapshot is None:
         return
     boot_id = snapshot["boot_id"]
     states: dict[str | None, str] = {}
-    for parent in snapshot["parents"]:
+    for parent in sorted(snapshot["parents"], key=operator.itemgetter("address")):
         address, vendor = parent["address"], parent["vendor"] or ""
         state: str = parent["state"]
         states[address] = state
@@ -139,7 +155,7 @@ def nodes(host: Host) -> t.Iterator[Node]:
                 host.name, "type", "mdev", vendor, address, kind_of["id"], None,
                 kind_of["migration_version"], state, driven, None, room,
             )  # fmt: skip
-    for device in snapshot["devices"]:
+    for device in sorted(snapshot["devices"], key=_place):
         holders = device["in_use_by"]
         free = None if holders is None else not holders
         # An mdev whose parent is not listed lost it while the host was read.
@@ -149,6 +165,28 @@ def nodes(host: Host) -> t.Iterator[Node]:
             device["id"], device["migration_version"], state, (boot_id, device["driver"], device["driver_version"]),
             free, None if free is None else int(free),
         )  # fmt: skip
+
+
+def strings(host: Host) -> set[tuple[PoolKey, Name | None, str]]:
+    """What the nodes of a host produce for others to be asked: pool, mdev type and string."""
+    found: set[tuple[PoolKey, Name | None, str]] = set()
+    if host.snapshot is None:
+        return found
+    for parent in host.snapshot["parents"]:
+        vendor = parent["vendor"]
+        for kind_of in parent["types"]:
+            attribute = kind_of["migration_version"]
+            if vendor and attribute["status"] == "ok" and attribute["value"]:
+                found.add((("type", vendor, kind_of["id"]), kind_of["id"], attribute["value"]))
+    for device in host.snapshot["devices"]:
+        vendor, attribute = device["vendor"], device["migration_version"]
+        if vendor and attribute["status"] == "ok" and attribute["value"]:
+            found.add((("device", vendor, None), device["type"], attribute["value"]))
+    return found
+
+
+def _place(device: Device) -> tuple[str, str]:
+    return (device["parent"] or "", device["id"])
 
 
 def unread(host: Host) -> list[str]:
@@ -164,18 +202,23 @@ def unread(host: Host) -> list[str]:
     return [*(f"parents/{address}" for address in sorted(parents)), *(f"devices/{name}" for name in sorted(devices))]
 
 
+_NODE = operator.itemgetter("scope", "parent", "type", "device", "vendor", "source_type")
+
+
 def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
-    """The latest answer of each node to each string."""
+    """The latest answer of each node to each string; without those that broke the type rule."""
     found: dict[NodeKey, dict[str, Verdict]] = {}
-    for verdict in host.verdicts["verdicts"] if host.verdicts else ():
-        scope = verdict["scope"]
-        asking_type = verdict["source_type"] if scope == "type" else None
-        key = (scope, verdict["parent"], verdict["type"], verdict["device"], verdict["vendor"], asking_type)
-        answers = found.setdefault(key, {})
-        string = verdict["string"]
-        known = answers.get(string)
-        if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
-            answers[string] = verdict
+    # Those of one node mostly follow each other.
+    for node, own in itertools.groupby(host.verdicts["verdicts"] if host.verdicts else (), _NODE):
+        scope, parent, kind_of, device, vendor, source_type = node
+        if scope == "type" and source_type != kind_of:
+            continue
+        answers = found.setdefault((parent, kind_of, device, vendor), {})
+        for verdict in own:
+            string = verdict["string"]
+            known = answers.get(string)
+            if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
+                answers[string] = verdict
     return found
 
 

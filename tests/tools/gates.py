@@ -14,6 +14,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.vfio.migration.tests.fleet.kernel import image
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace, namespace
 
 from . import ansible_test, packaging, setup
@@ -47,6 +48,14 @@ def simulated(session: Session, *selection: str) -> None:
 def simulated_quick(session: Session) -> None:
     """Without whole playbooks and the crash at every step, which take minutes."""
     simulated(session, "-m", "not thorough")
+
+
+def conformance(session: Session) -> None:
+    """The simulator next to real kernels, one at a time."""
+    problem = inplace.missing() or namespace.missing() or image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/conformance")
 
 
 def libvirt(session: Session) -> None:
@@ -93,13 +102,33 @@ def molecule(session: Session) -> None:
     problem = inplace.missing() or namespace.missing()
     if problem:
         raise LeftOut(problem)
+    run_molecule(session, "--all", "--exclude", "kernel")
+
+
+def run_molecule(session: Session, *selection: str) -> None:
     folder = setup.CACHE / "molecule"
     folder.mkdir(parents=True, exist_ok=True)
     session.env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(folder)
     session.env["NO_COLOR"] = "1"
-    output = session.run("molecule", "test", "--all")
-    executed = re.search(r"Molecule executed \d+ scenarios.*", output)
+    output = session.run("molecule", "test", *selection)
+    executed = re.search(r"Molecule executed \d+ scenarios?.*", output)
     session.remark = executed[0] if executed else None
+
+
+def real_kernel(session: Session) -> None:
+    """Whole playbooks on guests with Debian's kernels, and faults that only a real driver has."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    session.run("pytest", "-q", "tests/integration/kernel")
+
+
+def molecule_kernel(session: Session) -> None:
+    """The scenario that has guests with a real kernel of its own."""
+    problem = image.missing()
+    if problem:
+        raise LeftOut(problem)
+    run_molecule(session, "--scenario-name", "kernel")
 
 
 RUFF = Step("ruff", command("ruff", "check", "--output-format", "concise", "."))
@@ -130,6 +159,11 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "simulated": (SIMULATED, Step("libvirt", libvirt), Step("browser", browser)),
     **{f"core-{core.version}": (SANITY[core], UNITS[core]) for core in CORES},
     "molecule": (Step("molecule", molecule),),
+    "kernel": (
+        Step("molecule, real kernel", molecule_kernel),
+        Step("real kernel", real_kernel),
+        Step("simulator and kernels alike", conformance),
+    ),
     "release": packaging.RELEASE,
 }
 SUITES: dict[str, tuple[Step, ...]] = {

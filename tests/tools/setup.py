@@ -36,7 +36,16 @@ FLEET_COMMANDS = {
     "unshare": "util-linux",
 }
 BROWSER_COMMANDS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
-DEV_COMMANDS = {**FLEET_COMMANDS, **BROWSER_COMMANDS, "git": "git", "shellcheck": "shellcheck", "visudo": "sudo"}
+KERNEL_COMMANDS = {
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "zstd": "zstd",
+}
+LINT_COMMANDS = {"git": "git", "shellcheck": "shellcheck", "visudo": "sudo"}
+DEV_COMMANDS = {**FLEET_COMMANDS, **BROWSER_COMMANDS, **KERNEL_COMMANDS, **LINT_COMMANDS}
 COMMANDS = {"fleet": FLEET_COMMANDS, "dev": DEV_COMMANDS}
 
 

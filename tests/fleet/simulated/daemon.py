@@ -52,7 +52,7 @@ class Report:
 def guard(directory: pathlib.Path, scenario_file: str, reach: str, owner: int | None, lifetime: float) -> int:
     """Run a fleet in ``directory`` until its end."""
     report = Report()
-    _detach(directory)
+    detach(directory)
     try:
         scenario = load(scenario_file)
         owner_fd = None if owner is None else os.pidfd_open(owner)
@@ -78,7 +78,8 @@ def guard(directory: pathlib.Path, scenario_file: str, reach: str, owner: int | 
     return 0
 
 
-def _detach(directory: pathlib.Path) -> None:
+def detach(directory: pathlib.Path) -> None:
+    """Go to the background; what is said goes to the log from here."""
     with contextlib.suppress(OSError):
         os.setsid()
     log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -110,7 +111,7 @@ def _doomed(owner: int) -> bool:
     return False
 
 
-def _hang_up(directory: pathlib.Path) -> None:
+def hang_up(directory: pathlib.Path) -> None:
     """End the ssh connections that ControlPersist keeps; without the network they would wait for minutes."""
     for path in directory.glob("cp/*"):
         words = ["ssh", "-F", "none", "-o", f"ControlPath={path}", "-O", "exit", "fleet"]
@@ -119,7 +120,7 @@ def _hang_up(directory: pathlib.Path) -> None:
 
 def _clean_up(directory: pathlib.Path, server: int) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-        _hang_up(directory)
+        hang_up(directory)
     with contextlib.suppress(ProcessLookupError):
         os.kill(server, signal.SIGKILL)
     end = time.monotonic() + REAP_SECONDS

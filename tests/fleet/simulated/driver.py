@@ -13,6 +13,7 @@ import collections
 import contextlib
 import dataclasses
 import errno
+import itertools
 import re
 import threading
 import time
@@ -24,8 +25,15 @@ from .scenario import Capacity, Delays, Host, MdevType, Parent, Rule, Vf, Worklo
 
 UUID_LENGTH = 36
 KERNEL_UUID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+NUMBER = re.compile(rb"\+?(?:0[xX](?P<hex>[0-9A-Fa-f]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))\n?")
+LARGEST = 2**64 - 1
+SYNTHETIC = re.compile(
+    rb"(?P<action>add|remove|change|move|online|offline|bind|unbind)"
+    rb"(?: (?P<uuid>%s)(?P<words>(?: [0-9A-Za-z]+=[0-9A-Za-z]+)*))?[\n\0]?" % KERNEL_UUID.pattern
+)
 POLL_SECONDS = 0.05
 FIRST_GROUP = 10
+CDEV_SINCE = (6, 6)
 
 
 @dataclasses.dataclass(eq=False)
@@ -44,7 +52,11 @@ class ParentState:
 
     spec: Parent
     alive: bool = True
+    driven: bool = True
+    """A driver is bound to it."""
     registered: bool = True
+    era: int = 0
+    """How often it has registered: what was open before stays closed."""
     delays: Delays = dataclasses.field(default_factory=Delays)
     types: dict[str, MdevType] = dataclasses.field(default_factory=dict)
     used: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -61,14 +73,20 @@ class DeviceState:
     group: int
     attributes: dict[str, bytes]
     alive: bool = True
+    spent: bool = False
+    """Its ``remove`` was written: that file is gone, whatever came of it."""
     going: bool = False
+    """It is off its bus; its driver waits for whoever holds it."""
     bound: bool = False
     """Its driver is done with it: only now are the driver's files and links there."""
 
 
 Subject = t.Union[ParentState, DeviceState]
-Listener = t.Callable[[str, Subject], None]
-"""Hears ``add``, ``bind``, ``unbind`` and ``remove``, and of parents also ``registered`` and ``unregistered``."""
+Synthetic = t.Mapping[str, str]
+"""Variables of an event that somebody asked for by a write to ``uevent``."""
+Listener = t.Callable[[str, Subject, t.Optional[Synthetic]], None]
+"""Hears ``add``, ``bind``, ``unbind`` and ``remove``, of instances also ``leave``, of parents also ``registered`` and
+``unregistered``; and the action that somebody wrote to an ``uevent`` file, with its variables."""
 
 
 class HostState:
@@ -78,6 +96,8 @@ class HostState:
         self.spec = spec
         release = spec.kernel.split(".")
         self.kernel = (int(release[0]), int(release[1])) if len(release) > 1 else (6, 12)
+        self.has_cdevs = spec.cdev and self.kernel >= CDEV_SINCE
+        """/dev/vfio/devices/vfioN: a kernel may be built without (CONFIG_VFIO_DEVICE_CDEV)."""
         self.lock = threading.RLock()
         self.generation = 1
         self.boots = 0
@@ -90,9 +110,8 @@ class HostState:
         self.devices: dict[str, DeviceState] = {}
         self.workloads: dict[str, Workload] = {}
         self.holders: dict[str, int] = {}
-        self.tell: Listener = lambda _happening, _subject: None
+        self.listener: Listener = lambda _happening, _subject, _synthetic: None
         self._making: dict[str, DeviceState] = {}
-        self._next_group = FIRST_GROUP
         self._start()
 
     def _start(self) -> None:
@@ -113,6 +132,16 @@ class HostState:
             self.devices[device.id] = device
         for workload in self.spec.workloads:
             self.workloads[workload.name] = workload
+
+    def tell(self, happening: str, subject: Subject) -> None:
+        """Something happens."""
+        self.listener(happening, subject, None)
+
+    def synthesize(self, subject: Subject, data: bytes) -> None:
+        """A write to ``uevent``."""
+        action, variables = synthetic(data)
+        with self.lock:
+            self.listener(action, subject, variables)
 
     # ------------------------------------------------ capacity
 
@@ -187,25 +216,28 @@ class HostState:
         return DeviceState(uuid, parent, mdev_type, None, self._group(), attributes)
 
     def _group(self) -> int:
-        self._next_group += 1
-        return self._next_group
+        """The lowest number that is free, as the kernel's allocator of ids gives it."""
+        with self.lock:
+            taken = {device.group for device in (*self.devices.values(), *self._making.values())}
+        return next(group for group in itertools.count(FIRST_GROUP + 1) if group not in taken)
 
     def cdev(self, device: DeviceState) -> str:
         """Name of its character device below /dev/vfio/devices."""
         return f"vfio{device.group - FIRST_GROUP - 1}"
 
     def remove(self, device: DeviceState, data: bytes) -> None:
-        """A write to ``remove``; blocks while the device is in use, as the kernel does."""
-        try:
-            wanted = int(data.strip() or b"x", 0)
-        except ValueError:
-            raise OSError(errno.EINVAL, "") from None
-        if not wanted:
+        """A write to ``remove``: it takes the device off its bus, then blocks while that is in use, as kernels do."""
+        if not number(data):
             return
         with self.lock:
-            if device.going or not device.bound:
+            if device.spent:
+                raise OSError(errno.ENODEV, "")
+            device.spent = True
+            self.generation += 1
+            if not device.bound:
                 raise OSError(errno.EAGAIN, "")
             device.going = True
+            self.tell("leave", device)
         while self.holder(device.id) is not None and device.alive:
             time.sleep(POLL_SECONDS)
         if device.parent is not None:
@@ -221,6 +253,8 @@ class HostState:
                 device.parent.used[device.type.id] -= 1
             was_bound, device.alive, device.bound = device.bound, False, False
             self.generation += 1
+            if was_bound and not device.going:
+                self.tell("leave", device)
             if was_bound:
                 self.tell("unbind", device)
             self.tell("remove", device)
@@ -293,7 +327,7 @@ class HostState:
             parent = self.parent(address)
             fresh = {item.id: item for item in parent.spec.types}
             if parent.alive:
-                parent.registered, parent.types = True, fresh
+                parent.registered, parent.types, parent.era = True, fresh, parent.era + 1
                 self.generation += 1
                 self.tell("registered", parent)
                 return
@@ -313,6 +347,35 @@ class HostState:
             if was_registered:
                 self.tell("unregistered", parent)
 
+    def unbind_driver(self, address: str) -> None:
+        """A write to ``unbind`` of a parent's driver."""
+        with self.lock:
+            parent = self.parents.get(address)
+            if parent is None or not parent.alive or not parent.driven:
+                raise OSError(errno.ENODEV, "")
+            self.unregister(address)
+            parent.driven = False
+            self.generation += 1
+            self.tell("unbind", parent)
+
+    def bind_driver(self, address: str) -> None:
+        """A write to ``bind`` of a parent's driver."""
+        with self.lock:
+            parent = self.parents.get(address)
+            if parent is None or not parent.alive:
+                raise OSError(errno.ENODEV, "")
+            if parent.driven:
+                raise OSError(errno.EBUSY, "")
+            parent.driven = True
+            self.plug(address)
+            self.tell("bind", parent)
+
+    def rescan(self) -> None:
+        """A write to the PCI bus's ``rescan``: what was taken off is found again."""
+        for parent in list(self.parents.values()):
+            if parent.spec.kind == "pci" and not parent.alive:
+                self.plug(parent.spec.address)
+
     def unplug(self, address: str) -> None:
         """Take a parent away with all its instances."""
         with self.lock:
@@ -321,7 +384,7 @@ class HostState:
             self.unregister(address)
             parent.alive = False
             self.generation += 1
-            for happening in ("unbind", "remove") if was_alive else ():
+            for happening in (*(("unbind",) if parent.driven else ()), "remove") if was_alive else ():
                 self.tell(happening, parent)
 
     def remove_type(self, address: str, type_id: str) -> None:
@@ -396,6 +459,28 @@ def _uuid(data: bytes) -> str:
     if len(data) not in {UUID_LENGTH, UUID_LENGTH + 1} or not KERNEL_UUID.fullmatch(data[:UUID_LENGTH]):
         raise OSError(errno.EINVAL, "")
     return data[:UUID_LENGTH].decode().lower()
+
+
+def number(data: bytes) -> int:
+    """kstrtoul() of what was written, with base 0; raise EINVAL. C's string ends at a NUL."""
+    found = NUMBER.fullmatch(data.partition(b"\0")[0])
+    if found is None:
+        raise OSError(errno.EINVAL, "")
+    base = 16 if found["hex"] else 8 if found["octal"] else 10
+    value = int(found["hex"] or found["octal"] or found["decimal"], base)
+    if value > LARGEST:
+        raise OSError(errno.EINVAL, "")
+    return value
+
+
+def synthetic(data: bytes) -> tuple[str, Synthetic]:
+    """What a write to ``uevent`` asks for (kobject_synth_uevent): action, maybe UUID and variables; raise EINVAL."""
+    found = SYNTHETIC.fullmatch(data)
+    if found is None:
+        raise OSError(errno.EINVAL, "")
+    words = [word.partition(b"=") for word in (found["words"] or b"").split()]
+    variables = {f"SYNTH_ARG_{key.decode()}": value.decode() for key, _equals, value in words}
+    return found["action"].decode(), {"SYNTH_UUID": (found["uuid"] or b"0").decode(), **variables}
 
 
 def _available(capacity: Capacity, parent: ParentState, mdev_type: MdevType) -> int:

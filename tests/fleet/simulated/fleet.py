@@ -60,9 +60,11 @@ class Fleet:
 
     def run(self, host: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command on a namespace host, without SSH."""
-        pid = self.client("host_pid", host=host)
-        words = namespace.enter(pid) + list(command)
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(self.inside(host, *command), capture_output=True, text=True, check=False, timeout=60)
+
+    def inside(self, host: str, *command: str) -> list[str]:
+        """The words that run a command on a namespace host, without SSH."""
+        return namespace.enter(self.client("host_pid", host=host)) + list(command)
 
 
 def start(

@@ -39,14 +39,15 @@ def _keep_thread() -> None:
 
 
 class Handle:
-    """One open file: what it read at offset 0 stays until it reads at offset 0 again, as seq_file does."""
+    """One open file: what it read stays as long as it is read on from where the last read ended, as seq_file does."""
 
-    __slots__ = ("content", "file", "tree")
+    __slots__ = ("content", "end", "file", "tree")
 
     def __init__(self, tree: Tree, file: File) -> None:
         self.tree = tree
         self.file = file
-        self.content: bytes | None = None
+        self.content = b""
+        self.end = 0
 
 
 class FleetOperations(mfusepy.Operations):
@@ -149,9 +150,13 @@ class FleetOperations(mfusepy.Operations):
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:  # noqa: ARG002
         """read()."""
         handle = self.handles[fh]
-        if offset == 0 or handle.content is None:
+        if offset == 0 or offset != handle.end:
             handle.content = handle.tree.read(handle.file)
-        return handle.content[offset : offset + size]
+        data = handle.content[offset : offset + size]
+        if not data:
+            handle.tree.still_there(handle.file)
+        handle.end = offset + len(data)
+        return data
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:  # noqa: ARG002
         """write(); like sysfs it does not care about the offset."""
@@ -177,6 +182,22 @@ class FleetOperations(mfusepy.Operations):
 
     def unlink(self, path: str) -> int:  # noqa: ARG002
         """Nothing can be unlinked."""
+        raise OSError(errno.EPERM, "")
+
+    def rmdir(self, path: str) -> int:  # noqa: ARG002
+        """No directory either."""
+        raise OSError(errno.EPERM, "")
+
+    def rename(self, old: str, new: str) -> int:  # noqa: ARG002
+        """Everything keeps its name."""
+        raise OSError(errno.EPERM, "")
+
+    def symlink(self, target: str, source: str) -> int:  # noqa: ARG002
+        """Only the kernel makes links."""
+        raise OSError(errno.EPERM, "")
+
+    def link(self, target: str, source: str) -> int:  # noqa: ARG002
+        """No hard ones either."""
         raise OSError(errno.EPERM, "")
 
 

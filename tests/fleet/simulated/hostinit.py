@@ -135,7 +135,7 @@ class Host:
         for name in DEVICES:
             (new / name).touch()
             mount(f"/dev/{name}", new / name, flags=MS_BIND)
-        for name in ("pts", "shm", "vfio", "vfio/devices"):
+        for name in ("pts", "shm", "vfio"):
             (new / name).mkdir()
         mount("devpts", new / "pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620")
         mount("tmpfs", new / "shm", "tmpfs")
@@ -144,13 +144,14 @@ class Host:
             (new / name).symlink_to(f"/proc/self/fd{target}")
         mount(str(new), "/dev", flags=MS_BIND | MS_REC)
         os.mknod("/dev/vfio/vfio", 0o666 | stat.S_IFCHR, os.makedev(10, 196))
-        os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
-        for group, cdev in self.config["groups"]:
-            self.group(group, cdev, there=True)
+        os.chmod("/dev/vfio/vfio", 0o666)
+        if self.config["cdevs"]:
+            os.mkdir("/dev/vfio/devices")
+            os.mknod("/dev/iommu", 0o666 | stat.S_IFCHR, os.makedev(10, 125))
+        self.nodes(self.config["nodes"], there=True)
 
-    def group(self, group: int, cdev: str, *, there: bool) -> None:
+    def nodes(self, nodes: list[tuple[str, int]], *, there: bool) -> None:
         """Make or remove the nodes of a device, as devtmpfs does."""
-        nodes = ((f"/dev/vfio/{group}", group), (f"/dev/vfio/devices/{cdev}", 256 + group))
         for path, minor in nodes:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -233,8 +234,8 @@ class Host:
 
     def obey(self, order: dict[str, t.Any]) -> None:
         """One order of the server."""
-        if order["do"] == "group":
-            self.group(order["group"], order["cdev"], there=order["there"])
+        if order["do"] == "nodes":
+            self.nodes(order["nodes"], there=order["there"])
         elif order["do"] == "uevent" and self.udev is not None:
             self.udev.take(order)
             self.udev.work()

@@ -25,7 +25,7 @@ import typing as t
 
 from . import _linux, inventory, uevents
 from .control import FleetError, started
-from .driver import DeviceState, HostState, Listener, ParentState, Subject
+from .driver import DeviceState, HostState, Listener, ParentState, Subject, Synthetic
 from .hostinit import PADDING
 from .procfs import command_line, handles
 from .scenario import Pci, Workload
@@ -130,7 +130,8 @@ class NamespaceHost:
             "sysfs": str(self.sysfs),
             "address": self.address,
             "sshd": shutil.which("sshd", path=PATH),
-            "groups": [[item.group, state.cdev(item)] for item in state.devices.values()],
+            "cdevs": state.has_cdevs,
+            "nodes": [node for item in state.devices.values() for node in _nodes(state, item)],
             "hardware": _hardware(state),
             "workloads": [self.holder(item) for item in state.workloads.values()],
         }
@@ -255,7 +256,7 @@ class NamespaceHosts:
         subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode() + b"\n", check=True, env={"PATH": PATH})
         for host in self.hosts.values():
             host.order()
-            host.state.tell = _listener(host)
+            host.state.listener = _listener(host)
 
     def _follow(self, network: str, report: t.Callable[..., None]) -> None:
         selector = selectors.DefaultSelector()
@@ -308,19 +309,26 @@ class NamespaceHosts:
 def _listener(host: NamespaceHost) -> Listener:
     """Makes and removes device nodes and says uevents inside the host, in the order in which things happen."""
 
-    def tell(happening: str, subject: Subject) -> None:
+    def tell(happening: str, subject: Subject, synthetic: Synthetic | None) -> None:
         parent: ParentState | None
         if isinstance(subject, DeviceState):
             parent = subject.parent
-            if happening in {"bind", "unbind"}:
-                cdev = host.state.cdev(subject)
-                host.order({"do": "group", "group": subject.group, "cdev": cdev, "there": happening == "bind"})
+            if happening in {"bind", "unbind"} and synthetic is None:
+                host.order({"do": "nodes", "nodes": _nodes(host.state, subject), "there": happening == "bind"})
         else:
             parent = subject
-        for event in uevents.uevents(host.state, happening, subject):
+        for event in uevents.uevents(host.state, happening, subject, synthetic):
             host.order(_uevent(event, next(host.seqnums), parent.delays.udev if parent is not None else 0.0))
 
     return tell
+
+
+def _nodes(state: HostState, device: DeviceState) -> list[tuple[str, int]]:
+    """Path and minor number of what devtmpfs shows of a device."""
+    nodes = [(f"/dev/vfio/{device.group}", device.group)]
+    if state.has_cdevs:
+        nodes.append((f"/dev/vfio/devices/{state.cdev(device)}", 256 + device.group))
+    return nodes
 
 
 def _uevent(event: uevents.Uevent, seqnum: int, delay: float) -> dict[str, t.Any]:

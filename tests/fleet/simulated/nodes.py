@@ -132,13 +132,17 @@ class Tree:
                 fault = host.faults.strike(file.id, "read")
         if fault is not None and fault.spec.kind == "trigger":
             host.trigger(fault, file.id)
-        if file.gone is not None and file.gone():
-            raise OSError(errno.ENODEV, "")
+        self.still_there(file)
         if fault is not None and fault.spec.kind == "value":
             return fault.spec.value[: PAGE_SIZE - 1]
         if file.show is None:
             raise OSError(errno.EIO, "")
         return file.show()[: PAGE_SIZE - 1]
+
+    def still_there(self, file: File) -> None:
+        """What a read at the end of a file asks for; raise ENODEV."""
+        if file.gone is not None and file.gone():
+            raise OSError(errno.ENODEV, "")
 
     def write(self, file: File, data: bytes) -> int:
         """One call of the attribute's store function; sysfs hands over at most one page."""
@@ -154,8 +158,7 @@ class Tree:
                 raise
         if fault is not None and fault.spec.kind == "trigger":
             host.trigger(fault, file.id)
-        if file.gone is not None and file.gone():
-            raise OSError(errno.ENODEV, "")
+        self.still_there(file)
         if fault is not None and fault.spec.kind == "short_write":
             return min(fault.spec.count, len(data))
         if file.store is None:

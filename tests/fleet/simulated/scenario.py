@@ -18,7 +18,7 @@ import yaml
 from ._reader import Reader, ScenarioError
 from .faults import FaultSpec, read_fault
 
-PARENT_KINDS = ("pci", "ccw", "ap", "virtual")
+PARENT_KINDS = ("pci", "platform", "ccw", "ap", "virtual")
 CAPACITY_MODELS = ("exclusive", "shared_units", "vector", "independent", "unknown")
 RULES = ("exact", "older_minor_accepted", "i915", "asymmetric", "nvme", "lying")
 STYLES = ("sysfsdev", "json", "host")
@@ -73,6 +73,8 @@ class Pci:
 
     vendor: str = "0000"
     device: str = "0000"
+    subsystem_vendor: str = "0000"
+    subsystem_device: str = "0000"
     pci_class: str = "0x030000"
     numa_node: int = -1
     hardware_vendor: str | None = None
@@ -148,6 +150,7 @@ class Host:
 
     name: str
     kernel: str
+    cdev: bool
     boot_id: str | None
     mdev: bool
     parents: tuple[Parent, ...]
@@ -210,6 +213,7 @@ def _host(name: str, reader: Reader) -> Host:
     host = Host(
         name=name,
         kernel=reader.text("kernel", "6.12.0"),
+        cdev=reader.flag("cdev", default=True),
         boot_id=reader.maybe_text("boot_id"),
         mdev=reader.flag("mdev", default=True),
         parents=tuple(_parent(address, child) for address, child in reader.children("parents")),
@@ -252,9 +256,12 @@ def _check_host(host: Host, reader: Reader) -> None:
 
 def _pci(reader: Reader) -> Pci:
     hardware = reader.child("hardware")
+    vendor = _hex4(reader, "vendor")
     pci = Pci(
-        vendor=_hex4(reader, "vendor"),
+        vendor=vendor,
         device=_hex4(reader, "device"),
+        subsystem_vendor=_hex4(reader, "subsystem_vendor", vendor),
+        subsystem_device=_hex4(reader, "subsystem_device"),
         pci_class=reader.text("class", "0x030000"),
         numa_node=reader.number("numa_node", -1, minimum=-1),
         hardware_vendor=hardware.maybe_text("vendor"),
@@ -264,8 +271,8 @@ def _pci(reader: Reader) -> Pci:
     return pci
 
 
-def _hex4(reader: Reader, key: str) -> str:
-    value = reader.text(key, "0000").lower().removeprefix("0x")
+def _hex4(reader: Reader, key: str, default: str = "0000") -> str:
+    value = reader.text(key, default).lower().removeprefix("0x")
     if not re.fullmatch(r"[0-9a-f]{4}", value):
         reader.complain(key, f'{value!r} is not a PCI id; write four hex digits in quotes, "10de"')
         return "0000"

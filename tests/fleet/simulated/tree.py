@@ -8,20 +8,24 @@ Directory names follow drivers/vfio/mdev/mdev_sysfs.c, drivers/pci/pci-sysfs.c a
 
 from __future__ import annotations
 
+import errno
 import functools
 import typing as t
 
-from .driver import DeviceState, HostState, ParentState
+from .driver import DeviceState, HostState, ParentState, Subject, number, synthetic
 from .faults import MIGRATION_VERSION, Fault
 from .nodes import Dir, File, Link, Node, Tree, folder, text
 from .procfs import proc_tree
 from .scenario import MdevType, Parent, Pci, Vf
 
-BUS = {"pci": "pci", "ccw": "css", "ap": "matrix"}
+BUS = {"pci": "pci", "platform": "platform", "ccw": "css", "ap": "matrix"}
 VFIO_DEV_SINCE = (6, 1)
+VFIO_DEV_GOES_FIRST_SINCE = (6, 6)
 CLASS_ALWAYS_SINCE = (6, 5)
 ANY_GENERATION = -1
-VFIO_MAJOR = 511
+VFIO_MAJOR, GROUP_MAJOR = 511, 243
+NAMES_END = "\n"
+"""What a name that is written to ``bind`` and ``unbind`` may end with (sysfs_streq)."""
 
 
 def host_tree(host: HostState) -> Tree:
@@ -39,7 +43,7 @@ def parent_path(spec: Parent) -> str:
     """Real path of a parent below /sys."""
     if spec.kind == "pci":
         return pci_path(spec.address)
-    middle = {"ccw": "css0", "ap": "vfio_ap", "virtual": f"virtual/{spec.driver}"}[spec.kind]
+    middle = {"platform": "platform", "ccw": "css0", "ap": "vfio_ap", "virtual": f"virtual/{spec.driver}"}[spec.kind]
     return f"devices/{middle}/{spec.address}"
 
 
@@ -95,6 +99,9 @@ class SysTree:
         """Devices that their driver has made files for."""
         return [item for item in list(self.host.devices.values()) if item.bound]
 
+    def _with_vfio_dev(self) -> list[DeviceState]:
+        return [item for item in self._bound() if shows_vfio_dev(self.host, item)]
+
     # ------------------------------------------------ /sys/bus
 
     def buses(self) -> dict[str, Node]:
@@ -106,11 +113,16 @@ class SysTree:
         return shown
 
     def _bus(self, name: str) -> dict[str, Node]:
-        return {
+        shown: dict[str, Node] = {
             "devices": Dir(functools.partial(self._bus_devices, name)),
             "drivers": Dir(functools.partial(self._bus_drivers, name)),
-            "uevent": File(0o200),
+            "drivers_autoprobe": File(0o644, lambda: b"1\n", lambda _data, _fault: None),
+            "drivers_probe": File(0o200),
+            "uevent": _told_to_nobody(0o200),
         }
+        if name == "pci":
+            shown["rescan"] = File(0o200, None, lambda data, _fault: self.host.rescan() if number(data) else None)
+        return shown
 
     def _on_bus(self, name: str) -> list[tuple[str, str, str, str]]:
         """Address, real path, driver and module of each device on a bus."""
@@ -118,7 +130,7 @@ class SysTree:
             return [
                 (item.id, device_path(item), item.parent.spec.mdev_driver, item.parent.spec.driver)
                 for item in self._mdevs()
-                if item.parent is not None
+                if item.parent is not None and not item.going
             ]
         found = [
             (item.spec.address, parent_path(item.spec), item.spec.driver, item.spec.driver)
@@ -140,26 +152,38 @@ class SysTree:
     def _bus_drivers(self, name: str) -> dict[str, Node]:
         bound: dict[str, dict[str, Node]] = {}
         if name == "mdev":
-            for parent in self._registered():
+            for parent in self._parents():
                 self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
-        half_made = {item.id for item in self._mdevs() if not item.bound}
+        undriven = {item.spec.address for item in self._parents() if not item.driven}
         for ident, path, driver, module in self._on_bus(name):
-            if ident in half_made:
-                continue
-            here = f"bus/{name}/drivers/{driver}"
-            self._driver(bound, name, driver, module)[ident] = Link(relative(here, path))
+            shown = self._driver(bound, name, driver, module)
+            if ident not in undriven:
+                shown[ident] = Link(relative(f"bus/{name}/drivers/{driver}", path))
         return {driver: folder(children) for driver, children in bound.items()}
 
-    @staticmethod
-    def _driver(bound: dict[str, dict[str, Node]], bus: str, driver: str, module: str) -> dict[str, Node]:
+    def _driver(self, bound: dict[str, dict[str, Node]], bus: str, driver: str, module: str) -> dict[str, Node]:
         here = f"bus/{bus}/drivers/{driver}"
         fresh: dict[str, Node] = {
             "module": Link(relative(here, f"module/{module}")),
-            "uevent": File(0o200),
-            "bind": File(0o200),
-            "unbind": File(0o200),
+            "uevent": _told_to_nobody(0o200),
+            "bind": self._attach(driver, self.host.bind_driver),
+            "unbind": self._attach(driver, self.host.unbind_driver),
         }
+        if bus == "pci":
+            fresh.update(new_id=File(0o200), remove_id=File(0o200))
         return bound.setdefault(driver, fresh)
+
+    def _attach(self, driver: str, attach: t.Callable[[str], None]) -> File:
+        """``bind`` or ``unbind`` of a driver: whoever is written to it gets or loses that."""
+
+        def store(data: bytes, _fault: Fault | None) -> None:
+            name = data.decode(errors="replace").removesuffix(NAMES_END)
+            parent = self.host.parents.get(name)
+            if parent is None or parent.spec.driver != driver:
+                raise OSError(errno.ENODEV, "")
+            attach(name)
+
+        return File(0o200, None, store)
 
     # ------------------------------------------------ /sys/class
 
@@ -177,13 +201,20 @@ class SysTree:
                 }
             )
         bound = self._bound()
-        if self.kernel >= VFIO_DEV_SINCE and bound:
+        if bound or registered:
+            shown["vfio"] = folder(
+                {
+                    str(item.group): Link(relative("class/vfio", f"devices/virtual/vfio/{item.group}"))
+                    for item in bound
+                }
+            )
+        if self.kernel >= VFIO_DEV_SINCE and (bound or registered):
             shown["vfio-dev"] = folder(
                 {
                     self.host.cdev(item): Link(
                         relative("class/vfio-dev", f"{device_path(item)}/vfio-dev/{self.host.cdev(item)}")
                     )
-                    for item in bound
+                    for item in self._with_vfio_dev()
                 }
             )
         for item in self._parents():
@@ -204,27 +235,37 @@ class SysTree:
         for device in self._devices():
             path = pci_path(device.id).split("/")[1:]
             _graft(nested, path, Dir(functools.partial(self._vf, device), f"devices/{device.id}"))
+        for device in self._bound():
+            _graft(nested, ["virtual", "vfio", str(device.group)], Dir(functools.partial(_group, device)))
         return nested
 
     def _parent(self, parent: ParentState) -> dict[str, Node]:
         spec = parent.spec
         here = parent_path(spec)
         prefix = f"parents/{spec.address}"
-        driver = None if spec.kind == "virtual" else spec.driver
-        shown = _pci_files(spec.address, spec.pci, prefix, driver) if spec.kind == "pci" else {}
+        shown: dict[str, Node] = {}
+        if spec.kind == "pci":
+            shown = _pci_files(spec.address, spec.pci, prefix)
+            shown["remove"] = File(0o220, None, lambda data, _fault: self._unplug(parent, data))
         bus = BUS.get(spec.kind)
-        if bus is None:
-            shown["subsystem"] = Link(relative(here, f"class/{spec.driver}"))
-            shown["uevent"] = _uevent("")
-        else:
-            shown["subsystem"] = Link(relative(here, f"bus/{bus}"))
+        shown["subsystem"] = Link(relative(here, f"bus/{bus}" if bus is not None else f"class/{spec.driver}"))
+        if bus is not None and parent.driven:
             shown["driver"] = Link(relative(here, f"bus/{bus}/drivers/{spec.driver}"))
-            shown.setdefault("uevent", _uevent(f"DRIVER={spec.driver}\n"))
+        shown["uevent"] = self._uevent(parent, parent_variables(parent), lambda: not parent.alive)
         if parent.registered:
             shown["mdev_supported_types"] = Dir(functools.partial(self._types, parent))
         for device in self._devices(parent):
             shown[device.id] = Dir(functools.partial(self._mdev, device), f"devices/{device.id}")
         return shown
+
+    def _unplug(self, parent: ParentState, data: bytes) -> None:
+        if number(data):
+            self.host.unplug(parent.spec.address)
+
+    def _uevent(self, subject: Subject, variables: t.Mapping[str, str], gone: t.Callable[[], bool]) -> File:
+        """Says what the kernel would say of it now, and has it said when it is written to."""
+        data = _variables(variables)
+        return File(0o644, lambda: data, lambda written, _fault: self.host.synthesize(subject, written), gone=gone)
 
     def _types(self, parent: ParentState) -> dict[str, Node]:
         prefix = f"parents/{parent.spec.address}/types"
@@ -237,8 +278,11 @@ class SysTree:
         host = self.host
         prefix = f"parents/{parent.spec.address}/types/{mdev_type.id}"
 
+        era = parent.era
+
         def gone() -> bool:
-            return not parent.alive or mdev_type.id not in parent.types
+            there = parent.alive and parent.registered and parent.era == era
+            return not there or mdev_type.id not in parent.types
 
         def attribute(name: str, mode: int, show: t.Callable[[], bytes]) -> None:
             shown[name] = File(mode, show, None, f"{prefix}/{name}", gone)
@@ -271,7 +315,7 @@ class SysTree:
 
     def _type_devices(self, parent: ParentState, mdev_type: MdevType) -> dict[str, Node]:
         # <parent>/mdev_supported_types/<type>/devices/<uuid> -> <parent>/<uuid>
-        devices = [item for item in self._devices(parent) if item.type is mdev_type and item.bound]
+        devices = [item for item in self._devices(parent) if item.type is mdev_type and item.bound and not item.going]
         return {item.id: Link(f"../../../{item.id}") for item in devices}
 
     def _mdev(self, device: DeviceState) -> dict[str, Node]:
@@ -280,16 +324,27 @@ class SysTree:
             return {}
         here, prefix = device_path(device), f"devices/{device.id}"
         driver = parent.spec.mdev_driver
-        shown: dict[str, Node] = {"power": _power(), "subsystem": Link(relative(here, "bus/mdev"))}
-        shown["uevent"] = _uevent(f"DRIVER={driver}\n" if device.bound else "")
-        shown["remove"] = File(
-            0o200, None, lambda data, _fault: host.remove(device, data), f"{prefix}/remove", lambda: not device.alive
-        )
+        if device.going:
+            return self._vfio_files(device)
+
+        def gone() -> bool:
+            return device.going or not device.alive
+
+        shown: dict[str, Node] = {"power": POWER, "subsystem": Link(relative(here, "bus/mdev"))}
+        shown["uevent"] = self._uevent(device, {"DRIVER": driver}, gone)
+        shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
+        if not device.spent:
+            shown["remove"] = File(
+                0o200,
+                None,
+                lambda data, _fault: host.remove(device, data),
+                f"{prefix}/remove",
+                lambda: device.spent or not device.alive,
+            )
         if not device.bound:
             return shown
         shown.update(self._vfio_files(device))
         shown["mdev_type"] = Link(f"../mdev_supported_types/{mdev_type.id}", f"{prefix}/mdev_type")
-        shown["driver"] = Link(relative(here, f"bus/mdev/drivers/{driver}"), f"{prefix}/driver")
         if "device" in mdev_type.locations:
             shown[MIGRATION_VERSION] = self._device_version(device)
         for name in device.attributes:
@@ -301,9 +356,11 @@ class SysTree:
         if vf is None:
             return {}
         here = device_path(device)
-        shown = _pci_files(vf.address, vf.pci, f"devices/{vf.address}", vf.driver)
+        shown = _pci_files(vf.address, vf.pci, f"devices/{vf.address}")
+        variables = {"DRIVER": vf.driver, **pci_variables(vf.address, vf.pci)}
+        shown["uevent"] = self._uevent(device, variables, lambda: not device.alive)
         shown.update(self._vfio_files(device))
-        shown["power"] = _power()
+        shown["power"] = POWER
         shown["driver"] = Link(relative(here, f"bus/pci/drivers/{vf.driver}"), f"devices/{vf.address}/driver")
         shown["subsystem"] = Link(relative(here, "bus/pci"))
         if vf.physfn is not None:
@@ -319,7 +376,7 @@ class SysTree:
             lambda: host.show_device(device),
             lambda data, _fault: host.store_device(device, data),
             f"devices/{device.id}/{MIGRATION_VERSION}",
-            lambda: not device.alive,
+            lambda: device.going or not device.alive,
         )
 
     def _vfio_files(self, device: DeviceState) -> dict[str, Node]:
@@ -329,14 +386,17 @@ class SysTree:
         shown: dict[str, Node] = {
             "iommu_group": Link(relative(here, f"kernel/iommu_groups/{device.group}"), ident),
         }
-        if self.kernel >= VFIO_DEV_SINCE:
+        if shows_vfio_dev(self.host, device):
             below = f"{here}/vfio-dev/{name}"
+            variables = cdev_variables(self.host, device)
             cdev: dict[str, Node] = {
-                "dev": text(f"{VFIO_MAJOR}:{name[4:]}\n"),
                 "device": Link(f"../../../{device.id}"),
+                "power": POWER,
                 "subsystem": Link(relative(below, "class/vfio-dev")),
-                "uevent": _uevent("".join(f"{key}={value}\n" for key, value in cdev_variables(name).items())),
+                "uevent": _told_to_nobody(0o644, variables),
             }
+            if variables:
+                cdev["dev"] = text(f"{VFIO_MAJOR}:{name[4:]}\n")
             shown["vfio-dev"] = Dir(lambda: {name: folder(cdev)}, f"devices/{device.id}/vfio-dev")
         return shown
 
@@ -347,10 +407,14 @@ class SysTree:
         shown: dict[str, Node] = {}
         for item in self._bound():
             here = f"kernel/iommu_groups/{item.group}/devices"
-            devices = folder({item.id: Link(relative(here, device_path(item)))})
-            shown[str(item.group)] = folder(
-                {"devices": devices, "type": text("DMA-FQ\n"), "reserved_regions": text("")}
-            )
+            files: dict[str, Node] = {
+                "devices": folder({item.id: Link(relative(here, device_path(item)))}),
+                "type": _fixed(0o644, b"DMA-FQ\n" if item.parent is None else b"unknown\n"),
+                "reserved_regions": text(""),
+            }
+            if item.parent is not None:  # no IOMMU stands behind an mdev: vfio makes up a group
+                files["name"] = text("vfio-noiommu\n")
+            shown[str(item.group)] = folder(files)
         return shown
 
     def modules(self) -> dict[str, Node]:
@@ -372,14 +436,18 @@ class SysTree:
             shown["version"] = text(f"{version}\n")
         if item.srcversion is not None:
             shown["srcversion"] = text(f"{item.srcversion}\n")
-        bus = "pci" if isinstance(item, Vf) else BUS.get(item.kind)
         here = f"module/{_module(item.driver)}/drivers"
-        drivers: dict[str, Node] = {}
-        if bus is not None:
-            drivers[f"{bus}:{item.driver}"] = Link(relative(here, f"bus/{bus}/drivers/{item.driver}"))
-        if isinstance(item, Parent):
-            drivers[f"mdev:{item.mdev_driver}"] = Link(relative(here, f"bus/mdev/drivers/{item.mdev_driver}"))
-        shown["drivers"] = folder(drivers)
+        drivers: list[tuple[str, str]] = []
+        all_of_them: list[Parent | Vf] = [*(parent.spec for parent in self._parents()), *self.host.spec.vfs]
+        for one in all_of_them:
+            if one.driver != item.driver:
+                continue
+            bus = "pci" if isinstance(one, Vf) else BUS.get(one.kind)
+            drivers += [(bus, one.driver)] if bus is not None else []
+            drivers += [("mdev", one.mdev_driver)] if isinstance(one, Parent) else []
+        shown["drivers"] = folder(
+            {f"{bus}:{name}": Link(relative(here, f"bus/{bus}/drivers/{name}")) for bus, name in drivers}
+        )
         return shown
 
 
@@ -388,48 +456,104 @@ def _module(driver: str) -> str:
     return driver.replace("-", "_")
 
 
-def _uevent(content: str) -> File:
-    data = content.encode()
-    return File(0o644, lambda: data, lambda _data, _fault: None)
+def _variables(variables: t.Mapping[str, str]) -> bytes:
+    return "".join(f"{key}={value}\n" for key, value in variables.items()).encode()
 
 
-def cdev_variables(name: str) -> dict[str, str]:
-    """What the kernel says of a device's character device in its uevents."""
+def _told_to_nobody(mode: int, variables: t.Mapping[str, str] | None = None) -> File:
+    """An ``uevent`` file of what nobody waits for: what is written is looked at, and nothing is said."""
+    data = _variables(variables or {})
+
+    def store(written: bytes, _fault: Fault | None) -> None:
+        synthetic(written)
+
+    return File(mode, lambda: data, store)
+
+
+def shows_vfio_dev(host: HostState, device: DeviceState) -> bool:
+    """Whether ``vfio-dev`` is there. Since 6.6 it goes before the driver waits for whoever holds the device."""
+    return host.kernel >= VFIO_DEV_SINCE and not (device.going and host.kernel >= VFIO_DEV_GOES_FIRST_SINCE)
+
+
+def cdev_variables(host: HostState, device: DeviceState) -> dict[str, str]:
+    """What the kernel says of a device's character device in its uevents; nothing when it has none."""
+    if not host.has_cdevs:
+        return {}
+    name = host.cdev(device)
     return {"MAJOR": str(VFIO_MAJOR), "MINOR": name[4:], "DEVNAME": f"vfio/devices/{name}"}
 
 
-def pci_variables(address: str, pci: Pci, driver: str | None) -> dict[str, str]:
+def group_variables(device: DeviceState) -> dict[str, str]:
+    """What the kernel says of a device's group in its uevents."""
+    return {"MAJOR": str(GROUP_MAJOR), "MINOR": str(device.group), "DEVNAME": f"vfio/{device.group}"}
+
+
+def pci_variables(address: str, pci: Pci) -> dict[str, str]:
     """What the kernel says of a PCI function in its uevents."""
-    vendor, device = pci.vendor.upper(), pci.device.upper()
+    vendor, device, number = pci.vendor.upper(), pci.device.upper(), pci.pci_class.removeprefix("0x").upper()
+    by, card = pci.subsystem_vendor.upper(), pci.subsystem_device.upper()
+    kind = f"bc{number[:2]}sc{number[2:4]}i{number[4:]}"
     return {
-        **({"DRIVER": driver} if driver else {}),
-        "PCI_CLASS": pci.pci_class.removeprefix("0x").lstrip("0").upper(),
+        "PCI_CLASS": f"{int(number, 16):04X}",
         "PCI_ID": f"{vendor}:{device}",
-        "PCI_SUBSYS_ID": f"{vendor}:0000",
+        "PCI_SUBSYS_ID": f"{by}:{card}",
         "PCI_SLOT_NAME": address,
-        "MODALIAS": f"pci:v0000{vendor}d0000{device}sv0000{vendor}sd00000000",
+        "MODALIAS": f"pci:v0000{vendor}d0000{device}sv0000{by}sd0000{card}{kind}",
     }
 
 
-def _power() -> Dir:
-    return folder({"control": text("auto\n"), "runtime_status": text("unsupported\n")})
+def parent_variables(parent: ParentState) -> dict[str, str]:
+    """What the kernel says of a parent in its uevents."""
+    spec = parent.spec
+    driven = {"DRIVER": spec.driver} if parent.driven and spec.kind in BUS else {}
+    if spec.kind == "pci":
+        return {**driven, **pci_variables(spec.address, spec.pci)}
+    return {**driven, "MODALIAS": f"platform:{spec.driver}"} if spec.kind == "platform" else driven
 
 
-def _pci_files(address: str, pci: Pci, prefix: str, driver: str | None) -> dict[str, Node]:
+def _group(device: DeviceState) -> dict[str, Node]:
+    """/sys/devices/virtual/vfio/<group>."""
+    return {
+        "dev": text(f"{GROUP_MAJOR}:{device.group}\n"),
+        "power": POWER,
+        "subsystem": Link(relative(f"devices/virtual/vfio/{device.group}", "class/vfio")),
+        "uevent": _told_to_nobody(0o644, group_variables(device)),
+    }
+
+
+def _fixed(mode: int, data: bytes) -> File:
+    return File(mode, lambda: data)
+
+
+POWER = folder(
+    {
+        "async": _fixed(0o644, b"disabled\n"),
+        "autosuspend_delay_ms": File(0o644),
+        "control": _fixed(0o644, b"auto\n"),
+        "runtime_active_kids": text("0\n"),
+        "runtime_active_time": text("0\n"),
+        "runtime_enabled": text("disabled\n"),
+        "runtime_status": text("unsupported\n"),
+        "runtime_suspended_time": text("0\n"),
+        "runtime_usage": text("0\n"),
+    }
+)
+"""Of whatever takes no part in power management."""
+
+
+def _pci_files(address: str, pci: Pci, prefix: str) -> dict[str, Node]:
     """Attributes of every PCI function."""
-    number = pci.pci_class.removeprefix("0x")
-    variables = pci_variables(address, pci, driver)
     values = {
         "vendor": f"0x{pci.vendor}\n",
         "device": f"0x{pci.device}\n",
-        "subsystem_vendor": f"0x{pci.vendor}\n",
-        "subsystem_device": "0x0000\n",
-        "class": f"0x{number}\n",
+        "subsystem_vendor": f"0x{pci.subsystem_vendor}\n",
+        "subsystem_device": f"0x{pci.subsystem_device}\n",
+        "class": f"0x{pci.pci_class.removeprefix('0x')}\n",
         "revision": "0xa1\n",
         "numa_node": f"{pci.numa_node}\n",
-        "modalias": f"{variables['MODALIAS']}\n",
+        "modalias": f"{pci_variables(address, pci)['MODALIAS']}\n",
     }
-    shown: dict[str, Node] = {"uevent": _uevent("".join(f"{key}={value}\n" for key, value in variables.items()))}
+    shown: dict[str, Node] = {}
     for name, value in values.items():
         data = value.encode()
         shown[name] = File(0o644 if name == "numa_node" else 0o444, _constant(data), None, f"{prefix}/{name}")
@@ -451,7 +575,7 @@ def _stored(device: DeviceState, name: str) -> File:
         lambda: device.attributes[name] + b"\n",
         store,
         f"devices/{device.id}/{name}",
-        lambda: not device.alive,
+        lambda: device.going or not device.alive,
     )
 
 

@@ -15,13 +15,22 @@ import socket
 import struct
 import typing as t
 
-from .driver import DeviceState, HostState, ParentState, Subject
-from .tree import BUS, VFIO_DEV_SINCE, cdev_variables, device_path, parent_path, pci_variables
+from .driver import DeviceState, HostState, ParentState, Subject, Synthetic
+from .tree import (
+    BUS,
+    VFIO_DEV_GOES_FIRST_SINCE,
+    VFIO_DEV_SINCE,
+    cdev_variables,
+    device_path,
+    group_variables,
+    parent_path,
+    parent_variables,
+    pci_variables,
+)
 
 PREFIX, MAGIC = b"libudev\0", 0xFEEDCAFE
 HEADER = struct.Struct("=8s8I")
 MURMUR = 0x5BD1E995
-WITH_DRIVER = {"bind", "change"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,34 +43,53 @@ class Uevent:
     variables: t.Mapping[str, str]
 
 
-def uevents(state: HostState, happening: str, subject: Subject) -> list[Uevent]:
-    """What the kernel says when something happens."""
+def uevents(
+    state: HostState, happening: str, subject: Subject, synthetic: Synthetic | None = None
+) -> list[Uevent]:
+    """What the kernel says when something happens, or when it is asked to (``synthetic``: the variables for that)."""
     if isinstance(subject, ParentState):
-        return [_of_parent(happening, subject)]
-    path = f"/{device_path(subject)}"
-    own = Uevent(happening, path, "mdev", _driver(happening, subject))
-    cdev = {"bind": "add", "unbind": "remove"}.get(happening)
-    if cdev is None or state.kernel < VFIO_DEV_SINCE:
-        return [own]
-    name = state.cdev(subject)
-    return [Uevent(cdev, f"{path}/vfio-dev/{name}", "vfio-dev", cdev_variables(name)), own]
+        return [_of_parent(happening, subject, synthetic)]
+    if synthetic is not None:
+        return [_of_device(happening, subject, synthetic, driven=subject.bound)]
+    leaves_first = state.kernel >= VFIO_DEV_GOES_FIRST_SINCE
+    own = [] if happening == "leave" else [_of_device(happening, subject, {}, driven=happening == "bind")]
+    vfio = {"bind": "add", "unbind": "remove"}.get(happening)
+    groups = [_of_group(vfio, subject)] if vfio is not None else []
+    if happening == "bind":
+        return groups + _of_cdev(state, "add", subject) + own
+    cdevs = _of_cdev(state, "remove", subject) if happening == ("leave" if leaves_first else "unbind") else []
+    return cdevs + groups + own
 
 
-def _driver(happening: str, device: DeviceState) -> dict[str, str]:
-    if happening in WITH_DRIVER and device.parent is not None:
-        return {"DRIVER": device.parent.spec.mdev_driver}
-    return {}
+def _of_device(action: str, device: DeviceState, variables: t.Mapping[str, str], *, driven: bool) -> Uevent:
+    path = f"/{device_path(device)}"
+    if device.vf is not None:
+        own = pci_variables(device.id, device.vf.pci)
+        return Uevent(action, path, "pci", {"DRIVER": device.vf.driver, **own, **variables})
+    driver = device.parent.spec.mdev_driver if device.parent is not None else ""
+    return Uevent(action, path, "mdev", {**({"DRIVER": driver} if driven else {}), **variables})
 
 
-def _of_parent(happening: str, parent: ParentState) -> Uevent:
+def _of_group(action: str, device: DeviceState) -> Uevent:
+    return Uevent(action, f"/devices/virtual/vfio/{device.group}", "vfio", group_variables(device))
+
+
+def _of_cdev(state: HostState, action: str, device: DeviceState) -> list[Uevent]:
+    if state.kernel < VFIO_DEV_SINCE:
+        return []
+    path = f"/{device_path(device)}/vfio-dev/{state.cdev(device)}"
+    return [Uevent(action, path, "vfio-dev", cdev_variables(state, device))]
+
+
+def _of_parent(happening: str, parent: ParentState, synthetic: Synthetic | None) -> Uevent:
     spec = parent.spec
     registration = happening in {"registered", "unregistered"}
     action = "change" if registration else happening
-    driver = spec.driver if action in WITH_DRIVER and spec.kind != "virtual" else None
-    if spec.kind == "pci":
-        variables = pci_variables(spec.address, spec.pci, driver)
-    else:
-        variables = {"DRIVER": driver} if driver else {}
+    variables = {**parent_variables(parent), **(synthetic or {})}
+    if synthetic is None and action in {"add", "remove", "unbind"}:
+        variables.pop("DRIVER", None)
+    if action == "unbind":
+        variables.pop("MODALIAS", None)  # zap_modalias_env(): nobody is to load a driver for it again
     if registration:
         variables["MDEV_STATE"] = happening
     return Uevent(action, f"/{parent_path(spec)}", BUS.get(spec.kind, spec.driver), variables)

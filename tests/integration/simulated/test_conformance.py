@@ -232,7 +232,8 @@ WRITES: list[tuple[str, bytes, t.Any]] = [
     (f"{TYPE}/migration_version", b"x" * 5000, "EINVAL"),
     (f"{TYPE}/name", b"x", "EACCES"),
     (f"{TYPE}/nothing", b"x", "ENOENT"),
-    (f"bus/mdev/devices/{UUID}/uevent", b"x" * 5000, 4096),
+    (f"bus/mdev/devices/{UUID}/uevent", b"x" * 5000, "EINVAL"),
+    (f"bus/mdev/devices/{UUID}/uevent", b"change\n", 7),
 ]
 
 
@@ -305,11 +306,13 @@ def test_remove_of_a_device_in_use_blocks_until_its_holder_ends(run_fleet: t.Cal
     writer.start()
     writer.join(0.3)
     assert writer.is_alive()
-    assert device_dir(fleet, HELD).exists()
+    assert not device_dir(fleet, HELD).exists()
+    parent = fleet.host(HOST).sysfs_root / f"bus/pci/devices/{CARD}"
+    assert os.listdir(parent / HELD) == ["iommu_group"]
     fleet.client("stop_workload", host=HOST, name="vm1")
     writer.join(5)
     assert not writer.is_alive()
-    assert not device_dir(fleet, HELD).exists()
+    assert not (parent / HELD).exists()
 
 
 def test_proc_shows_boot_id_and_holders(fleet: Fleet) -> None:

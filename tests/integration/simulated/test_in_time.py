@@ -89,10 +89,10 @@ def test_a_device_takes_room_first_then_appears_then_has_its_files(fleet: Fleet)
     assert (read(kind / "available_instances"), device.exists()) == (b"3\n", False)
     assert put(type_dir(fleet, "lab-A2") / "create", FRESH) == "EEXIST"
     soon(device)
-    assert sorted(os.listdir(device)) == ["power", "remove", "subsystem", "uevent"]
+    assert sorted(os.listdir(device)) == ["driver", "power", "remove", "subsystem", "uevent"]
     assert os.listdir(kind / "devices") == []
-    assert read(device / "uevent") == b""
     assert put(device / "remove", "1") == "EAGAIN"
+    assert put(device / "remove", "1") == "ENOENT"
     answer, seconds = create.end()
     assert answer == "done"
     assert 0.7 < seconds < 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 import re
+import threading
 import time
 import typing as t
 
@@ -621,6 +622,56 @@ def test_a_hung_remove_is_announced_and_left_behind(host: Host) -> None:
     host.clear()
 
 
+@pytest.mark.fault("C11")
+def test_a_remove_that_the_kernel_is_still_at_is_not_done(host: Host) -> None:
+    """It is off its bus at once, but its room comes back only when whoever holds it lets go."""
+    host.run(wish())
+    room = host.room()
+    host.fleet.client("set_delays", host="h1", parent=CARD, remove=4)
+    report = host.absent(bind_timeout=1.0)
+    assert (host.there(), host.room()) == (set(), room)
+    assert (actions(report), states(report)) == ([("refused", "hung")], {uuid(1): "removing"})
+    again = host.absent(bind_timeout=0.2)
+    assert (verdicts(again), states(again)) == ([("vm1", False, "pending")], {uuid(1): "removing"})
+    host.fleet.client("set_delays", host="h1", parent=CARD, remove=0)
+    assert soon(lambda: host.room() == room + 1)
+    assert actions(host.absent()) == [("removed", "gone")]
+
+
+@pytest.mark.fault("C11", "C12")
+def test_a_uuid_that_is_still_being_removed_is_not_made(host: Host) -> None:
+    host.make_by_hand(uuid(1))
+    host.hold(uuid(1))
+    remover = threading.Thread(target=host.remove_by_hand, args=(uuid(1),), daemon=True)
+    remover.start()
+    assert soon(lambda: uuid(1) not in host.there())
+    report = host.run(wish(), bind_timeout=0.3)
+    assert verdicts(report) == [("vm1", False, "busy")]
+    assert "still being removed" in (report.workloads[0]["msg"] or "")
+    host.fleet.client("stop_workload", host="h1", name="vm 7")
+    remover.join(5)
+    assert verdicts(host.run(wish())) == [("vm1", True, None)]
+
+
+@pytest.mark.fault("C12", "R18")
+def test_half_made_devices_stay_and_one_whose_remove_was_spent_cannot_go(fresh: Host) -> None:
+    """A remove that comes while the driver makes the instance answers EAGAIN, and takes its own file along."""
+    fresh.fleet.client("set_delays", host="h1", parent=CARD, bind=1.5)
+    maker = threading.Thread(target=fresh.make_by_hand, args=(uuid(1),), daemon=True)
+    maker.start()
+    assert soon(lambda: uuid(1) in fresh.there())
+    report = fresh.absent(gone(), force_foreign=True)
+    assert actions(report) == [("refused", "busy")]
+    assert "still being made" in (report.workloads[0]["msg"] or "")
+    assert fresh.writes(f"devices/{uuid(1)}/remove") == 0
+    with pytest.raises(BlockingIOError):
+        fresh.remove_by_hand(uuid(1))
+    maker.join(5)
+    report = fresh.absent(gone(), force_foreign=True)
+    assert actions(report) == [("refused", "not_removed")]
+    assert "unbind the parent's driver" in (report.workloads[0]["msg"] or "")
+
+
 def in_flight(host: Host) -> None:
     """A run ends while the driver is at it; what it makes comes some time later."""
     host.read_timeout = 0.3
@@ -628,12 +679,17 @@ def in_flight(host: Host) -> None:
     assert verdicts(host.run(wish(1), bind_timeout=0.3)) == [("vm1", False, "hung")]
 
 
+def soon(done: t.Callable[[], bool]) -> bool:
+    """Whether it comes true within some seconds."""
+    end = time.monotonic() + 5
+    while not done() and time.monotonic() < end:
+        time.sleep(0.02)
+    return done()
+
+
 def landed(host: Host) -> bool:
     host.clear()
-    end = time.monotonic() + 5
-    while uuid(1) not in host.there() and time.monotonic() < end:
-        time.sleep(0.02)
-    return uuid(1) in host.there()
+    return soon(lambda: uuid(1) in host.there())
 
 
 @pytest.mark.fault("C9")

@@ -106,11 +106,20 @@ def test_an_instance_is_added_then_bound_then_unbound_then_removed(fleet: Fleet,
         assert ears.hear(4) == mdev("add", "bind", "unbind", "remove")
 
 
-def test_its_character_device_comes_before_bind_and_goes_before_unbind(fleet: Fleet) -> None:
+def test_its_group_and_character_device_come_before_bind_and_go_before_unbind(fleet: Fleet) -> None:
     with listener(fleet, subsystem="") as ears:
         shell(fleet, f"{CREATE}; {REMOVE}")
-        heard = [" ".join(line.split()[:2]) for line in ears.hear(6)]
-    assert heard == ["add mdev", "add vfio-dev", "bind mdev", "remove vfio-dev", "unbind mdev", "remove mdev"]
+        heard = [" ".join(line.split()[:2]) for line in ears.hear(8)]
+    assert heard[:4] == ["add mdev", "add vfio", "add vfio-dev", "bind mdev"]
+    assert heard[4:] == ["remove vfio-dev", "remove vfio", "unbind mdev", "remove mdev"]
+
+
+def test_an_event_can_be_asked_for(fleet: Fleet) -> None:
+    shell(fleet, CREATE)
+    with listener(fleet, "kernel", subsystem="") as ears:
+        shell(fleet, f"printf add > /sys/bus/mdev/devices/{FRESH}/uevent")
+        shell(fleet, f"printf change > /sys/class/mdev_bus/{CARD}/uevent")
+        assert ears.hear(2) == [*mdev("add"), f"change pci {CARD} -"]
 
 
 FAILURES: list[t.Any] = [
@@ -143,9 +152,9 @@ def test_a_parent_that_goes_takes_its_instances_along_first(fleet: Fleet) -> Non
         fleet.client("plug", host=HOST, parent=CARD)
         fleet.client("unplug", host=HOST, parent=CARD)
         fleet.client("plug", host=HOST, parent=CARD)
-        heard = ears.hear(11)
-    assert heard[1:3] == mdev("unbind", "remove")
-    assert heard[3:] == [
+        heard = ears.hear(12)
+    assert heard[2:4] == mdev("unbind", "remove")
+    assert heard[4:] == [
         f"change pci {CARD} unregistered",
         f"change pci {CARD} registered",
         f"change pci {CARD} unregistered",
@@ -173,7 +182,7 @@ def test_bind_comes_after_the_drivers_own_time_and_with_the_attributes(fleet: Fl
         with subprocess.Popen(words):
             assert ears.hear(1) == mdev("add")
             began = time.monotonic()
-            assert shell(fleet, files).split() == ["power", "remove", "subsystem", "uevent"]
+            assert shell(fleet, files).split() == ["driver", "power", "remove", "subsystem", "uevent"]
             assert ears.hear(1) == mdev("bind")
             assert time.monotonic() - began > 0.3
             assert {"driver", "iommu_group", "mdev_type", "migration_version"} <= set(shell(fleet, files).split())

@@ -117,6 +117,27 @@ def test_verdicts_are_checked_alike(path: str, value: t.Any, error: str) -> None
     assert _contracts.check(_model.VerdictSet, verdicts, "hosts.hv1") == [f"hosts.hv1{error}"]
 
 
+def test_many_are_good_together_unless_one_is_not() -> None:
+    good = [facts()["vfio_migration"] for _time in range(3)]
+    assert _contracts.all_good(_model.Snapshot, good)
+    for path, value, _error in [*SNAPSHOTS, *HOSTILE]:
+        bad = facts()["vfio_migration"]
+        change(bad, path, value)
+        assert not _contracts.all_good(_model.Snapshot, [*good, bad]), path
+        assert _contracts.all_good(_model.Snapshot, good), "nothing bad is remembered as good"
+
+
+@pytest.mark.parametrize(
+    ("path", "good", "bad"),
+    [("page_size", 1, True), ("page_size", 1, 1.0), ("kernel", "1", 1), ("devices.0.iommu_group", None, False)],
+)
+def test_what_python_takes_for_the_same_is_not(path: str, good: object, bad: object) -> None:
+    for value, expected in ((good, True), (bad, False)):
+        snapshot = facts()["vfio_migration"]
+        change(snapshot, path, value)
+        assert _contracts.all_good(_model.Snapshot, [snapshot]) is expected
+
+
 @pytest.mark.fault("R18")
 @pytest.mark.parametrize("string", ["?incomplete", "?hung", None, "!ENODEV", "~truncated"])
 def test_an_mdev_that_gives_no_string_need_not_say_its_type(string: str | None) -> None:
@@ -160,7 +181,7 @@ def test_subclasses_as_ansible_core_hands_them_out_pass() -> None:
             return Text(value)
         return Number(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    assert _contracts.check(_model.Snapshot, tagged(facts()["vfio_migration"]), "hosts.hv1") == []
+    assert _contracts.all_good(_model.Snapshot, [tagged(facts()["vfio_migration"])])
 
 
 @pytest.mark.fault("L8")

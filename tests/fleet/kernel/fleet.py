@@ -1,0 +1,198 @@
+# Copyright (c) 2026 The vfio.migration authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start and stop guests from a program: ``with kernel_fleet([Guest("hv1", "6.1"), ...]) as fleet: ...``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+
+from . import image
+from .machine import Guest
+
+LIFETIME = 2 * 3600.0
+STOP_SECONDS = 20.0
+MOST_GUESTS = 4
+ALTERNATELY = ("6.1", "6.12", "6.12", "6.1")
+LAB = "/sys/kernel/debug/mdev_lab"
+
+
+class Count(t.NamedTuple):
+    """What the driver was asked at one node, by its own word."""
+
+    reads: int
+    writes: int
+    accepts: int
+    rejects: int
+
+
+class Node(t.NamedTuple):
+    """``level``: ``type`` for a type's own node, ``device`` for its instances' together, ``instance`` for one of them,
+    whose UUID is the ``name`` then."""
+
+    parent: str
+    name: str
+    level: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelFleet:
+    """Running guests."""
+
+    directory: pathlib.Path
+
+    @property
+    def inventory(self) -> pathlib.Path:
+        """Ansible inventory with the group ``hypervisors``."""
+        return self.directory / "inventory.yml"
+
+    def ssh(self, host: str, *options: str) -> list[str]:
+        """Command prefix that runs a shell's words on a host."""
+        return ["ssh", "-F", str(self.directory / "ssh_config"), *options, host]
+
+    def try_to(self, host: str, script: str, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Run a shell script on a host, whatever comes of it."""
+        return subprocess.run(
+            [*self.ssh(host), "sh -s"], input=script, capture_output=True, text=True, check=False, timeout=seconds
+        )
+
+    def run(self, host: str, script: str) -> str:
+        """Output of a shell script on a host; a failure is a FleetError."""
+        done = self.try_to(host, script)
+        if done.returncode:
+            raise FleetError(f"{host}: {script!r} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def set(self, host: str, file: str, text: str) -> None:
+        """Turn one of the driver's knobs; ``file`` is below debugfs/mdev_lab."""
+        self.run(host, f"printf %s '{text}' >{LAB}/{file}")
+
+    def counters(self, host: str) -> dict[Node, Count]:
+        """What the driver was asked since it was loaded, or since the last ``reset_counters``."""
+        return parse_counters(self.run(host, f"cat {LAB}/counters"))
+
+    def reset_counters(self, host: str) -> None:
+        self.set(host, "counters", "0")
+
+    def boots(self, host: str) -> int:
+        """How often a host has come up."""
+        return (self.directory / "guests" / host / "console").read_bytes().count(b"guest is up")
+
+
+def parse_counters(text: str) -> dict[Node, Count]:
+    """``0000:00:10.0 mdev_lab-A1 type reads=1 writes=0 accepts=0 rejects=0``, line by line."""
+    found = {}
+    for line in text.splitlines():
+        parent, name, level, *numbers = line.split()
+        found[Node(parent, name, level)] = Count(*(int(number.partition("=")[2]) for number in numbers))
+    return found
+
+
+def parse_guest(number: int, text: str) -> Guest:
+    """``KERNEL[:OPTIONS]``: ``6.1``, ``6.12:version=4.3,rule=exact``."""
+    kernel, _, options = text.partition(":")
+    if kernel not in image.SUITES:
+        raise FleetError(f"There is no guest with kernel {kernel!r}, only with {' and '.join(image.SUITES)}.")
+    return Guest(f"hv{number}", kernel, options.replace(",", " "))
+
+
+def alternating(count: int) -> list[Guest]:
+    """So many guests of both kernels."""
+    if not 1 <= count <= MOST_GUESTS:
+        raise FleetError(f"There can be 1 to {MOST_GUESTS} guests, and not {count}.")
+    return [Guest(f"hv{number}", kernel) for number, kernel in enumerate(ALTERNATELY[:count], 1)]
+
+
+def start(
+    guests: t.Sequence[Guest],
+    *,
+    warm: bool = False,
+    owner: int | None = None,
+    lifetime: float = LIFETIME,
+    directory: pathlib.Path | None = None,
+) -> KernelFleet:
+    """Start guests, built first where need be; raise FleetError with one clear sentence when that is impossible."""
+    problem = image.missing()
+    if problem is not None:
+        raise FleetError(problem)
+    if not 1 <= len(guests) <= MOST_GUESTS:
+        raise FleetError(f"There can be 1 to {MOST_GUESTS} guests, and not {len(guests)}.")
+    directory = _directory(directory)
+    words = [sys.executable, "-m", __package__ or "", "serve", "--directory", str(directory)]
+    words += ["--guests", json.dumps(guests), "--lifetime", str(lifetime)]
+    words += (["--warm"] if warm else []) + ([] if owner is None else ["--owner-pid", str(owner)])
+    environment = {**os.environ, "PATH": image.PATH}
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
+    with process:
+        try:
+            line = process.stdout.readline() if process.stdout is not None else b""
+        except BaseException:
+            # Whoever loses patience leaves no guests behind.
+            process.terminate()
+            raise
+        answer = json.loads(line) if line else {"error": _last_words(directory)}
+        if "error" in answer:
+            process.wait()
+            raise FleetError(answer["error"])
+        # The guard lives on: leaving the block must not wait for it.
+        process.wait = lambda timeout=None: 0  # type: ignore[method-assign]  # noqa: ARG005
+    return KernelFleet(directory)
+
+
+def _directory(directory: pathlib.Path | None) -> pathlib.Path:
+    if directory is None:
+        return pathlib.Path(tempfile.mkdtemp(prefix="vfio-kernel-"))
+    if directory.exists():
+        raise FleetError(f"{directory} is there already: give another directory, or end the fleet in it with down.")
+    directory.mkdir(parents=True)
+    return directory.resolve()
+
+
+def _last_words(directory: pathlib.Path) -> str:
+    with contextlib.suppress(OSError, IndexError):
+        return (directory / "log").read_text().strip().splitlines()[-1]
+    return "The guests' guard ended before they were ready."
+
+
+def stop(directory: pathlib.Path) -> None:
+    """End a fleet and wait until nothing of it is left."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((directory / "guard.pid").read_text())
+        if _is_guard(pid, directory):
+            os.kill(pid, signal.SIGTERM)
+            end = time.monotonic() + STOP_SECONDS
+            while _is_guard(pid, directory) and time.monotonic() < end:
+                time.sleep(0.02)
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        raise FleetError(f"{directory} could not be removed: see which process is still in it, end it, run down again.")
+
+
+def _is_guard(pid: int, directory: pathlib.Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.fsencode(directory) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+@contextlib.contextmanager
+def kernel_fleet(guests: t.Sequence[Guest], **options: t.Any) -> t.Iterator[KernelFleet]:
+    """Guests for the length of a ``with`` block; they end with this process, however that ends."""
+    fleet = start(guests, owner=os.getpid(), **options)
+    try:
+        yield fleet
+    finally:
+        stop(fleet.directory)
