@@ -321,10 +321,10 @@ function hosts() {
     {title: "Can be emptied", value: row => HOST_WORDS[row[3]], cell: row => state(row[3], HOST_WORDS), kind: "short"},
     {title: "To move", value: row => row[4], kind: "number"},
     {title: "What stands in the way", value: why},
-    {title: "Facts", value: row => [word(row[1]), word(row[2])].filter(Boolean).join(", ")},
+    {title: "Facts", value: row => [word(row[1]), word(row[2])].filter(Boolean).join(", "), kind: "short"},
   ];
   if (data.hosts.some(row => row[5] !== null)) {
-    columns.splice(2, 0, {title: "Plan", value: row => row[5] === null ? "" : row[5] ? "empties it" : "does not empty it"});
+    columns.splice(2, 0, {title: "Plan", value: row => row[5] === null ? "" : row[5] ? "empties it" : "does not empty it", kind: "short"});
   }
   table(here, "Hosts", columns, data.hosts, {title: "Can be emptied", value: row => HOST_WORDS[row[3]]});
 }
