@@ -321,10 +321,10 @@ function hosts() {
     {title: "Can be emptied", value: row => HOST_WORDS[row[3]], cell: row => state(row[3], HOST_WORDS), kind: "short"},
     {title: "To move", value: row => row[4], kind: "number"},
     {title: "What stands in the way", value: why},
-    {title: "Facts", value: row => [word(row[1]), word(row[2])].filter(Boolean).join(", ")},
+    {title: "Facts", value: row => [word(row[1]), word(row[2])].filter(Boolean).join(", "), kind: "short"},
   ];
   if (data.hosts.some(row => row[5] !== null)) {
-    columns.splice(2, 0, {title: "Plan", value: row => row[5] === null ? "" : row[5] ? "empties it" : "does not empty it"});
+    columns.splice(2, 0, {title: "Plan", value: row => row[5] === null ? "" : row[5] ? "empties it" : "does not empty it", kind: "short"});
   }
   table(here, "Hosts", columns, data.hosts, {title: "Can be emptied", value: row => HOST_WORDS[row[3]]});
 }
@@ -552,12 +552,13 @@ function capacityOption(types, sums, coupled) {
   const ink = color("ink");
   const label = {show: true, color: ink, formatter: ({value}) => value ? value.toLocaleString("en") : ""};
   return {
-    grid: {left: 180, right: 40, top: 5, bottom: 30},
+    grid: {left: 180, right: 60, top: 5, bottom: 30},
     xAxis: {type: "value", minInterval: 1, axisLabel: {color: color("faint")}, splitLine: {lineStyle: {color: color("line")}}},
     yAxis: {type: "category", inverse: true, data: types.map(type => word(type[0])), axisTick: {show: false}, axisLabel: {color: ink, width: 168, overflow: "truncate"}},
     series: [
       {type: "bar", stack: "all", barMaxWidth: 20, itemStyle: {color: color("used")}, label: {...label, color: "#ffffff"}, data: sums.map(([used]) => used)},
-      {type: "bar", stack: "all", barMaxWidth: 20, label, data: sums.map(([, room]) => room),
+      // Beside its bar: few free places are narrower than their number, and hatching makes it hard to read.
+      {type: "bar", stack: "all", barMaxWidth: 20, label: {...label, position: "right"}, data: sums.map(([, room]) => room),
         // Coupled places are hatched: they are not there all at once.
         itemStyle: {color: color("free"), decal: coupled ? {symbol: "rect", color: color("paper"), dashArrayX: [1, 0], dashArrayY: [2, 6], rotation: Math.PI / 4} : null}},
     ],

@@ -98,10 +98,25 @@ def test_a_plan_of_the_planner_is_shown_with_its_batches_and_who_is_stuck(page: 
     assert page.errors() == []
 
 
+def test_stale_facts_are_a_finding(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    found = [row.split("\t") for row in page.rows("findings")]
+    assert [row[1:3] for row in found if row[0] == "cached"] == [["hosts known from an earlier run only", "hv6"]]
+    assert {row[0] for row in found} == {"uuid clash", "inconsistent", "hung", "no way back", "cached"}
+    (facts,) = (row.split("\t")[-1] for row in page.rows("hosts") if row.startswith("hv6"))
+    assert facts.startswith("cached, ")
+
+
 def test_room_that_is_not_known_is_not_drawn_as_none(page: Page, large: pathlib.Path) -> None:
     page.open(large)
     notes = page.run("return [...document.querySelectorAll('#capacity .note')].map(one => one.textContent)")
     assert notes == ["Rows of the table below where it is not known how much is free: 8. They are not in the picture."]
+
+
+def test_numbers_of_free_places_stand_beside_their_bars(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    script = "return echarts.getInstanceByDom(document.querySelector('#capacity .chart')).getOption().series"
+    assert page.run(script)[1]["label"]["position"] == "right"
 
 
 def test_findings_say_how_many_hosts_they_are_about(page: Page, large: pathlib.Path) -> None:

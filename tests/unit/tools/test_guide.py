@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guide to planning a maintenance explains every code that a plan can have, and its examples are taken."""
+"""The guides to planning and to capacity explain every code that a plan can have, and their examples are taken."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from ansible_collections.vfio.migration.tests.tools import schema
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 
 ROOT = Path(__file__).parents[3]
-GUIDE = (ROOT / "docs" / "docsite" / "rst" / "guide_evacuation.rst").read_text(encoding="utf-8")
+GUIDES = ROOT / "docs" / "docsite" / "rst"
+GUIDE = (GUIDES / "guide_evacuation.rst").read_text(encoding="utf-8")
+CAPACITY = (GUIDES / "guide_capacity.rst").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
+def section(title: str, guide: str = GUIDE) -> str:
     """The text below one heading."""
-    (text,) = re.findall(rf"^{title}\n-+\n(.*?)(?=^[^\n]+\n-{{3,}}$|\Z)", GUIDE, re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(rf"^{title}\n-+\n(.*?)(?=^[^\n]+\n-{{3,}}$|\Z)", guide, re.MULTILINE | re.DOTALL)
     return str(text)
 
 
@@ -47,8 +49,10 @@ STUCK, _sep, FREED = section("Why a VM is stuck").partition("Each line ``free it
         (STUCK, choices(_model.Stuck, "reason")),
         (FREED, choices(_model.Remedy, "kind")),
         (section("Capacity"), choices(_model.Capacity, "model")),
+        (section("The models", CAPACITY), choices(_model.Capacity, "model")),
+        (section("Say better", CAPACITY), {"costs", "totals", "most"}),
     ],
-    ids=["stuck", "remedies", "capacity"],
+    ids=["stuck", "remedies", "capacity", "models", "numbers of a model"],
 )
 def test_every_code_is_explained_and_no_other(text: str, known: set[str]) -> None:
     assert terms(text) == known
@@ -56,6 +60,8 @@ def test_every_code_is_explained_and_no_other(text: str, known: set[str]) -> Non
 
 def test_every_origin_of_a_model_is_named() -> None:
     assert all(f"``{each}``" in section("Capacity") for each in choices(_model.Capacity, "origin"))
+    table = re.findall(r"^   \* - ``(\w+)``$", section("Where a model comes from", CAPACITY), re.MULTILINE)
+    assert set(table) == choices(_model.Capacity, "origin")
 
 
 def test_every_note_of_a_plan_is_explained() -> None:
@@ -71,11 +77,11 @@ def test_every_option_is_one_of_the_role() -> None:
 
 
 def examples() -> list[dict[str, t.Any]]:
-    blocks = re.findall(r"code-block:: yaml\n\n((?:  .*\n|\n)+)", GUIDE)
+    blocks = re.findall(r"code-block:: yaml\n\n((?:  .*\n|\n)+)", GUIDE + CAPACITY)
     return [yaml.safe_load(block) for block in blocks]
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: next(iter(example)))
+@pytest.mark.parametrize("example", examples(), ids=["options", "capacity", "more capacity"])
 def test_examples_are_taken(example: dict[str, t.Any]) -> None:
     names = {f"hv{number}": data.host() for number in range(1, 8)}
     names["hv1"] = data.host(*(data.workload(name) for name in ("db1", "db2", "batch1", "lab7")))
@@ -87,4 +93,4 @@ def test_examples_are_taken(example: dict[str, t.Any]) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert [next(iter(example)) for example in examples()] == ["evacuation_hosts", "evacuation_capacity"]
+    assert [next(iter(example)) for example in examples()] == ["evacuation_hosts"] + 2 * ["evacuation_capacity"]

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _plan, _report
+from ansible_collections.vfio.migration.plugins.module_utils import _ledger, _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _pairing, _plan, _report
+from ansible_collections.vfio.migration.tests.benchmarks import _fleets
 from ansible_collections.vfio.migration.tests.tools import schema
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data, plan_data
 
+UUID = "11111111-0000-4000-8000-000000000001"
 CHECKER = jsonschema.Draft202012Validator(schema.schema(_model.Plan))
 EXAMPLES = sorted((schema.FOLDER.parents[1] / "tests" / "plans").glob("*.json"))
 
@@ -56,6 +58,40 @@ def test_a_report_passes_its_schema_and_its_contract() -> None:
     for key, value in broken.items():
         assert not checker.is_valid({**contents, key: value}), key
         assert _contracts.check(_report.Contents, {**contents, key: value}, "report"), key
+
+
+def samples() -> dict[str, t.Any]:
+    """One value of every contract but the plan and the report, which have tests of their own."""
+    facts = _fleets.facts(_fleets.Spec(6, 0.97, 0.05, "all", 6))
+    host = facts[min(facts)]
+    entry: dict[str, t.Any] = {"uuid": UUID, "wished": UUID, "parent": "p1", "type": "t1", "plan": "rack7"}
+    entry |= {"workload": "vm1", "state": "created", "persist": False, "reused": False, "attributes": []}
+    entry |= {"boot_id": None, "time": _fleets.TIME}
+    return {
+        "snapshot": host["vfio_migration"],
+        "verdicts": host["vfio_migration_verdicts"],
+        "pairings": _pairing.pairings(facts, _fleets.MAX_AGE, _fleets.TIME),
+        "ledger": json.loads(_ledger.dump([t.cast("_model.LedgerEntry", entry)])),
+    }
+
+
+SAMPLES = samples()
+
+
+def test_every_contract_has_a_sample() -> None:
+    assert {*SAMPLES, "plan", "report"} == set(schema.CONTRACTS)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_pass_both_and_broken_ones_neither(name: str) -> None:
+    contract, sample = schema.CONTRACTS[name], json.loads(json.dumps(SAMPLES[name]))
+    checker = jsonschema.Draft202012Validator(schema.schema(contract))
+    assert list(checker.iter_errors(sample)) == []
+    assert _contracts.check(contract, sample, name) == []
+    for key in t.get_type_hints(contract):
+        for broken in ({**sample, key: {"a": 1}}, {one: value for one, value in sample.items() if one != key}):
+            assert not checker.is_valid(broken), key
+            assert _contracts.check(contract, broken, name), key
 
 
 def test_every_field_of_a_move_is_there_with_what_it_means() -> None:
