@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import typing as t
 
@@ -168,7 +169,7 @@ def test_a_device_is_ready_only_when_its_driver_has_bound_it(site: Site, host: s
     assert device["driver"] == "mdev_lab"
     assert device["migration_version"]["value"] == told
     events = site.fleet.run(host, "kill $(cat /tmp/monitor); cat /tmp/events")
-    order = [line.split()[2] for line in events.splitlines() if line.startswith("KERNEL[") and NEW in line]
+    order = [re.split(r"[] ]+", line)[1] for line in events.splitlines() if line.startswith("KERNEL[") and NEW in line]
     assert order == ["add", "bind"]
     count = next(count for node, count in site.fleet.counters(host).items() if node.name == NEW)
     assert (count.writes, count.accepts) == (1, 1)
