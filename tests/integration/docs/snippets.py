@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/docsite/rst/*.rst", "roles/*/README.md", "tests/fleet/simulated/README.md")
+    for pattern in ("*.md", "docs/docsite/rst/*.rst", "roles/*/README.md", "tests/fleet/*/README.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -72,7 +72,7 @@ def commands(text: str) -> list[Command]:
 def _session(block: Block) -> t.Iterator[Command]:
     """Commands have a prompt, and what follows without one is output; where no line has one, all are commands."""
     lines = block.text.splitlines()
-    prompt = "$ " if any(line.startswith("$ ") for line in lines) else ""
+    prompt = next((one for one in ("$ ", "# ") if any(line.startswith(one) for line in lines)), "")
     number = 0
     while number < len(lines):
         start, typed = number, lines[number].removeprefix(prompt)

@@ -9,12 +9,14 @@ a person does) has its real equivalent in a table; a command that is in none fai
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import typing as t
 from pathlib import Path
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _plan
+from ansible_collections.vfio.migration.tests.fleet.kernel import __main__ as kernel
 from ansible_collections.vfio.migration.tests.tools import ansible_test, gates, maintenance, release, schema, setup
 
 from . import snippets
@@ -30,6 +32,7 @@ PROGRAMS = frozenset({"ansible-doc", "ansible-playbook", "ansible-runner", "chec
 
 PLACEHOLDERS = {
     "docs/schemas": f"{setup.ROOT}/docs/schemas",
+    ".cache/kernel/fleet/": "",
     "/root/migration": "$PWD/migration",
     "PYTHONPATH=.cache/tree": f"PYTHONPATH={setup.TREE}",
     "/tmp/vfio-fleet-x1y2z3": "./other",
@@ -83,6 +86,14 @@ def a_gate(suite: str) -> Act:
     return act
 
 
+SSH = "ssh hv1 cat /sys/kernel/debug/mdev_lab/counters"
+
+
+def of_the_guests(desk: Desk, words: str) -> None:  # noqa: ARG001
+    """Guests with a real kernel take minutes and have tests of their own; here their command line takes the words."""
+    assert callable(kernel._parser().parse_args(words.split()).run)
+
+
 def schemas(desk: Desk) -> None:  # noqa: ARG001
     """All but writing them into this checkout."""
     for contract in schema.CONTRACTS.values():
@@ -100,8 +111,14 @@ INSTEAD: dict[str, str | Act] = {
     "./dev docs": f"{TOOLS}.tools.site",
     "./dev faults": f"{TOOLS}.tools.faults",
     "./dev schema": schemas,
+    "./dev kernel build": functools.partial(of_the_guests, words="build"),
+    "./dev kernel up": functools.partial(of_the_guests, words="up"),
+    "./dev kernel up 2": functools.partial(of_the_guests, words="up 2"),
+    f"./dev kernel {SSH}": functools.partial(of_the_guests, words=SSH),
+    "./dev kernel down": functools.partial(of_the_guests, words="down"),
     "./dev test": a_gate("all"),
     "./dev test PART": a_gate("molecule"),
+    "./dev test release": a_gate("release"),
     "./dev test quick": a_gate("quick"),
     "./dev lint": a_gate("lint"),
     "./dev sanity": a_gate("sanity"),
