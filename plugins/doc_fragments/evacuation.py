@@ -27,13 +27,6 @@ options:
         description: These hosts in this order; each batch is a list of host names.
         type: list
         elements: list
-      after:
-        description:
-          - What a host's drivers do after its maintenance. V(same) is what they do now.
-          - With V(newer) a device that was made on such a host only goes to hosts that had their maintenance too.
-        type: str
-        choices: [same, newer]
-        default: same
   incoming:
     description: Most VMs that one host may take in one batch. No limit without it.
     type: int

@@ -59,8 +59,8 @@ options:
     type: bool
     default: true
 notes:
-  - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
-    Without it there is a plan all the same; where a VM is stuck, C(planning.bound_reason) of the plan then says so.
+  - The plan of a drain comes with a proven bound. With the Python package C(highspy) on the controller the bound is
+    mostly reached, and the plan is often better; without it the bound is a rough one where a VM is stuck.
   - The same facts and options give the same plan, but for the time it was made. It reports no change then.
 seealso:
   - module: vfio.migration.pairings

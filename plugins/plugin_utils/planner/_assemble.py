@@ -341,8 +341,8 @@ def policy_record(policy: Policy) -> dict[str, t.Any]:
 
 def _rolling_record(rolling: Rolling) -> dict[str, t.Any]:
     if rolling.batches:
-        return {"batches": [list(batch) for batch in rolling.batches], "after": rolling.after}
-    return {"max_unavailable": rolling.max_unavailable, "after": rolling.after}
+        return {"batches": [list(batch) for batch in rolling.batches]}
+    return {"max_unavailable": rolling.max_unavailable}
 
 
 def _word(key: WorkloadKey) -> str:

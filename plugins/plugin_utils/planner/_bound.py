@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The vfio.migration authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What no solution can do better, and solutions that come close to it; needs the HiGHS solver.
+"""What no solution can do better, and solutions that come close to it; needs the HiGHS solver, or says less.
 
-First the hosts that can be emptied, then the VMs that can leave while so many hosts are: each is bounded by the
-linear configuration model and then sought in whole numbers among the loads that the bound is made of.
+First the hosts that can be emptied, then the VMs that can leave while so many hosts are. Each is bounded, as long as a
+gap is left, by the merged model, the configuration model, the merged model in whole numbers and the path model, and
+sought in whole numbers among the loads that the configuration model is made of, then among all. The lowest bound wins.
 
 This file is private to the collection and pure.
 """
@@ -20,10 +21,14 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._configurat
     Aim,
     Configurations,
     Loads,
+    Priced,
     Whole,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._crowd import Crowd, crowd
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._flow import flow_bound
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._merged import Merged
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing import pack
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._paths import Paths
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Bound, Problem, Solution, emptied
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
 
@@ -32,25 +37,36 @@ Complete = t.Callable[[Problem, Solution], Solution]
 
 NODES: t.Final = (50, 500)
 """How far to look for whole numbers: shortly, and again where that leaves a gap."""
+MERGED: t.Final = 20
+"""Nodes of the merged model: what it proves it mostly proves at once."""
 
 
 class Proof(t.NamedTuple):
     """A solution and what is known of all others."""
 
     solution: Solution
-    bound: Bound | None
-    reason: str | None
-    """Why there is no bound, as one sentence."""
+    bound: Bound
 
 
 def improve(problem: Problem, solution: Solution, complete: Complete) -> Proof:
     """A solution at least as good as the given one, and a bound."""
     if len(solution.placements) == len(problem.vms):
-        every = Bound(len(emptied(problem, range(len(problem.vms)))), len(problem.vms), "everything")
-        return Proof(solution, every, None)
+        return Proof(solution, Bound(len(emptied(problem, range(len(problem.vms)))), len(problem.vms), "everything"))
     if not _highs.is_there():
-        return Proof(solution, None, "no bound was computed: the controller's Python has no highspy package")
+        return Proof(solution, Bound(*flow_bound(problem), "flow"))
     return _Search(problem, solution, complete).run()
+
+
+class _Limit:
+    """The lowest bound so far, and what proved it."""
+
+    def __init__(self) -> None:
+        self.most: float = math.inf
+        self.method = ""
+
+    def lower(self, most: float, method: str) -> None:
+        if most < self.most:
+            self.most, self.method = most, method
 
 
 class _Search:
@@ -63,29 +79,27 @@ class _Search:
         self._crowd: Crowd = crowd(problem, self._rooms)
         self._loads = Loads(self._crowd)
         self._model = Configurations(self._crowd, self._loads)
+        self._merged = Merged(self._crowd, problem.kinds)
+        self._paths = Paths(self._crowd, self._loads)
         self._best = solution
         self._learn(solution)
 
     def run(self) -> Proof:
-        if not self._crowd.demands:
-            return Proof(self._best, Bound(self._crowd.idle, 0, "nothing"), None)
-        hosts = self._most("hosts", 0)
-        if hosts is None:
-            return self._unproven()
-        self._seek("hosts", 0, hosts)
+        if not self._crowd.demands and self._rooms.complete:
+            return Proof(self._best, Bound(self._crowd.idle, 0, "nothing"))
+        hosts = self._bounded("hosts", 0)
         while True:
             floor = self._emptied
-            vms = self._most("vms", floor)
-            if vms is None:
-                return self._unproven()
-            self._seek("vms", floor, vms)
-            if not self._rooms.complete:
-                return self._unproven()
+            vms = self._bounded("vms", floor)
             if self._emptied == floor:
-                return Proof(self._best, Bound(hosts + self._crowd.idle, vms, "configurations"), None)
+                return Proof(self._best, self._bound(hosts, vms))
 
-    def _unproven(self) -> Proof:
-        return Proof(self._best, None, "no bound was computed: the hosts can take the VMs in too many different ways")
+    def _bound(self, hosts: _Limit, vms: _Limit) -> Bound:
+        if not self._rooms.complete or math.isinf(hosts.most + vms.most):
+            # Ways to take a VM were left out, so that these models know too little.
+            return Bound(*flow_bound(self._problem), "flow")
+        method = "+".join(dict.fromkeys((hosts.method, vms.method)))
+        return Bound(int(hosts.most) + self._crowd.idle, int(vms.most), method)
 
     @property
     def _emptied(self) -> int:
@@ -96,21 +110,58 @@ class _Search:
         placed = {placement.vm for placement in solution.placements}
         return len(emptied(self._problem, placed)), len(placed)
 
-    def _most(self, aim: Aim, floor: int) -> int | None:
-        bound = self._model.relaxed(aim, floor)
-        return None if bound is None else math.floor(bound + _highs.SLACK)
+    def _have(self, aim: Aim) -> int:
+        return self._emptied if aim == "hosts" else len(self._best.placements)
 
-    def _seek(self, aim: Aim, floor: int, most: int) -> None:
-        """Look for whole numbers until the best solution reaches the bound."""
+    def _bounded(self, aim: Aim, floor: int) -> _Limit:
+        """The lowest bound that was found, and meanwhile better solutions. The cheapest goes first."""
+        limit = _Limit()
+        merged = self._merged.relaxed(aim, floor)
+        if merged is not None:
+            limit.lower(math.floor(merged + _highs.SLACK), "merged_lp")
+        if self._have(aim) >= limit.most:
+            return limit
+        priced = self._model.relaxed(aim, floor, self._have(aim))
+        if priced is not None:
+            limit.lower(math.floor(priced.bound + _highs.SLACK), "configurations")
+            self._seek(aim, floor, limit, priced)
+        if self._have(aim) < limit.most:
+            whole = self._merged.whole(aim, floor, MERGED)
+            if whole is not None and math.isfinite(whole):
+                limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
+        if priced is not None:
+            self._close(aim, floor, limit, priced)
+        return limit
+
+    def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
+        """Look for whole numbers among the known loads until the best solution reaches the bound."""
         for nodes in NODES:
-            hosts, vms = self._score(self._best)
-            if (hosts - self._crowd.idle if aim == "hosts" else vms) >= most:
+            if self._have(aim) >= limit.most:
                 return
-            whole = self._model.whole(aim, floor, nodes, self._known(self._best))
-            found = self._complete(self._problem, pack(self._problem, self._crowd, whole.loads, whole.drains))
-            self._learn(found)
-            if self._score(found) > self._score(self._best):
-                self._best = found
+            self._take(self._model.whole(aim, floor, nodes, self._known(self._best)))
+            self._loads.enrich(priced.prices, priced.bound - self._have(aim))
+
+    def _close(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
+        """Ask for better ones until there is one, or none is left, or nothing is learned any more."""
+        while self._have(aim) < limit.most:
+            before = (limit.most, self._have(aim))
+            for asked in _asked(self._have(aim) + 1, int(limit.most)):
+                sought = self._paths.seek(aim, floor, asked, priced)
+                if sought is not None:
+                    known = sought.bound if math.isinf(sought.bound) else math.floor(sought.bound + _highs.CAUTION)
+                    limit.lower(max(asked - 1, known), "paths")
+                    if sought.whole is not None:
+                        self._take(sought.whole)
+                    break
+            if (limit.most, self._have(aim)) == before:
+                return
+
+    def _take(self, whole: Whole) -> None:
+        """Make a solution of whole numbers, and keep it if it is the best."""
+        found = self._complete(self._problem, pack(self._problem, self._crowd, whole.loads, whole.drains))
+        self._learn(found)
+        if self._score(found) > self._score(self._best):
+            self._best = found
 
     def _learn(self, solution: Solution) -> None:
         """A load that somebody found is a load of the model."""
@@ -138,3 +189,11 @@ class _Search:
         empty = emptied(self._problem, {placement.vm for placement in solution.placements})
         kinds = collections.Counter(tuple(sorted(on[host].items())) for host in empty if host in on)
         return Whole([kinds[kind] for kind in crowd.drains], loads, leaving)
+
+
+def _asked(least: int, most: int) -> t.Iterator[int]:
+    """What to ask for: as little as would help, then more, as that is easier to answer."""
+    while least < most:
+        yield least
+        least += (most - least + 1) // 2
+    yield most

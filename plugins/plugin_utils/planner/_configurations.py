@@ -14,6 +14,7 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import collections
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._crowd import Crowd
@@ -21,6 +22,16 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._highs impo
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing import Load
 
 Aim = t.Literal["hosts", "vms"]
+Worth = dict[int, tuple[float, int, int]]
+"""State -> what its dearest load is worth, and the first step to it: class of VMs and next state, -1 for none."""
+
+
+class Priced(t.NamedTuple):
+    """What is known of all solutions, whole or not."""
+
+    bound: float
+    prices: list[float]
+    """For each class of VMs what one more place for it would be worth; the bound holds for these prices."""
 
 
 class Whole(t.NamedTuple):
@@ -37,6 +48,14 @@ class Whole(t.NamedTuple):
 ROUNDS = 60
 STATES = 200_000
 """States that are looked at before the search gives up; there are some thousand in a fleet of ten thousand hosts."""
+
+
+WORK = 100_000
+"""Columns times nodes of a search in whole numbers."""
+LEAST = 10
+"""But no fewer nodes than these."""
+MANY = 1500
+"""With so many loads none are added for whole numbers: the solver needs seconds for its first node then."""
 
 
 class Loads:
@@ -57,23 +76,39 @@ class Loads:
 
     def best(self, prices: t.Sequence[float]) -> list[tuple[float, Load]] | None:
         """For each class of hosts its dearest load; None when there are too many states to look at all."""
-        worth: dict[int, tuple[float, int, int]] = {}
+        worth: Worth = {}
         found = []
         for state in self._crowd.states:
-            if not self._weigh(state, prices, worth):
+            if not self.weigh(state, prices, worth):
                 return None
             found.append((worth[state][0], self._path(state, worth)))
         return found
 
-    def _weigh(self, start: int, prices: t.Sequence[float], worth: dict[int, tuple[float, int, int]]) -> bool:
-        """The longest path from each state on; a stack of its own, for paths may be long."""
+    def enrich(self, prices: t.Sequence[float], most: float) -> None:
+        """Remember for each first step of each class of hosts the dearest load, if it loses no more than this against
+        the dearest of all: whole numbers need more loads than others."""
+        worth: Worth = {}
+        for place, state in enumerate(self._crowd.states):
+            for vms, after in self.after(state):
+                if not (self.weigh(state, prices, worth) and self.weigh(after, prices, worth)):
+                    return
+                if sum(map(len, self.known)) >= MANY:
+                    return
+                if worth[state][0] - prices[vms] - worth[after][0] <= most:
+                    self.add(place, (vms, *self._path(after, worth)))
+
+    def weigh(self, start: int, prices: t.Sequence[float], worth: Worth) -> bool:
+        """The longest path from a state on, and from all on the way; False when there are too many to look at.
+
+        A stack of its own, for paths may be long.
+        """
         stack = [start]
         while stack:
             state = stack[-1]
             if state in worth:
                 stack.pop()
                 continue
-            steps = self._from(state)
+            steps = self.after(state)
             missing = [after for vms, after in steps if prices[vms] > 0 and after not in worth]
             if missing:
                 stack += missing
@@ -88,7 +123,8 @@ class Loads:
             stack.pop()
         return len(self._steps) <= STATES
 
-    def _from(self, state: int) -> tuple[tuple[int, int], ...]:
+    def after(self, state: int) -> tuple[tuple[int, int], ...]:
+        """Classes of VMs that a state takes, each with what becomes of it."""
         steps = self._steps.get(state)
         if steps is None:
             crowd = self._crowd
@@ -100,7 +136,7 @@ class Loads:
         return steps
 
     @staticmethod
-    def _path(state: int, worth: t.Mapping[int, tuple[float, int, int]]) -> Load:
+    def _path(state: int, worth: Worth) -> Load:
         load: list[int] = []
         while True:
             _gain, vms, after = worth[state]
@@ -108,6 +144,25 @@ class Loads:
                 return tuple(sorted(load))
             load.append(vms)
             state = after
+
+
+def demanded(crowd: Crowd, model: Model, emptied: int) -> tuple[list[int], list[int]]:
+    """Columns for drained hosts and for VMs that leave, and their rows: one for each class of VMs, of which as many
+    leave as the hosts that are emptied had; and one for the hosts, of which at least so many are emptied."""
+    drains = [model.column(count, integer=True) for count in crowd.drained]
+    leaving = [model.column(len(members), integer=True) for members in crowd.vms]
+    needed: list[dict[int, float]] = [{column: 1.0} for column in leaving]
+    for column, drain in zip(drains, crowd.drains, strict=True):
+        for vms, number in drain:
+            needed[vms][column] = -float(number)
+    for row in needed:
+        model.row(0, row, INFINITY)
+    model.row(emptied, dict.fromkeys(drains, 1.0), INFINITY)
+    return drains, leaving
+
+
+def _split(numbers: list[float], place: int) -> tuple[list[float], list[float]]:
+    return numbers[:place], numbers[place:]
 
 
 class Configurations:
@@ -120,11 +175,10 @@ class Configurations:
     def _model(self, aim: Aim, emptied: int) -> tuple[Model, list[int], list[int], dict[tuple[int, Load], int]]:
         """The model, and its columns for drained hosts, for VMs that leave, and for loads.
 
-        Rows: one for each class of VMs, then one for each class of hosts, then others.
+        Rows: those of ``demanded``, then one for each class of VMs, then one for each class of hosts.
         """
         crowd, model = self._crowd, Model()
-        drains = [model.column(count, integer=True) for count in crowd.drained]
-        leaving = [model.column(len(members)) for members in crowd.vms]
+        drains, leaving = demanded(crowd, model, emptied)
         cover: list[dict[int, float]] = [{column: -1.0} for column in leaving]
         taking: list[dict[int, float]] = [{} for _state in crowd.states]
         columns = {}
@@ -138,47 +192,58 @@ class Configurations:
             model.row(0, row, INFINITY)
         for place, row in enumerate(taking):
             model.row(-INFINITY, row, len(crowd.hosts[place]))
-        needed: list[dict[int, float]] = [{column: 1.0} for column in leaving]
-        for column, drain in zip(drains, crowd.drains, strict=True):
-            for vms, number in drain:
-                needed[vms][column] = -float(number)
-        for row in needed:
-            model.row(0, row, INFINITY)
-        model.row(emptied, dict.fromkeys(drains, 1.0), INFINITY)
         model.aim(drains if aim == "hosts" else leaving)
         return model, drains, leaving, columns
 
-    def relaxed(self, aim: Aim, emptied: int) -> float | None:
-        """Find the loads that matter; no solution reaches more than the result. None without a proof."""
-        crowd = self._crowd
-        best: float | None = None
+    def relaxed(self, aim: Aim, emptied: int, enough: int) -> Priced | None:
+        """Find the loads that matter; no solution reaches more than the result. None without a proof.
+
+        :arg enough: a bound that is as low need not be lower.
+        """
+        best: Priced | None = None
         for _round in range(ROUNDS):
-            model = self._model(aim, emptied)[0]
-            answer = model.relaxed()
+            answer = self._model(aim, emptied)[0].relaxed()
             if answer is None:
                 return best
-            prices = [-dual for dual in answer.duals[: len(crowd.demands)]]
-            rents = answer.duals[len(crowd.demands) :][: len(crowd.states)]
+            needed, rest = _split(answer.duals, len(self._crowd.demands) + 1)
+            cover, rents = _split(rest, len(self._crowd.demands))
+            # What the solver calls the dual of these rows is what more of them would cost.
+            prices = [max(0.0, -dual) for dual in cover]
             dearest = self.loads.best(prices)
             if dearest is None:
                 return best
-            gains = [worth - rent for (worth, _load), rent in zip(dearest, rents, strict=True)]
-            bound = answer.bound + sum(
-                len(hosts) * gain for hosts, gain in zip(crowd.hosts, gains, strict=True) if gain > 0
-            )
-            best = bound if best is None else min(best, bound)
+            worths = [worth for worth, _load in dearest]
+            bound = self._proven(aim, emptied, prices, [max(0.0, -dual) for dual in needed], worths)
+            if best is None or bound < best.bound:
+                best = Priced(bound, prices)
             new = [
                 self.loads.add(place, load)
-                for place, ((_worth, load), gain) in enumerate(zip(dearest, gains, strict=True))
-                if gain > SLACK
+                for place, ((worth, load), rent) in enumerate(zip(dearest, rents, strict=True))
+                if worth - rent > SLACK
             ]
-            if not any(new) or int(answer.bound + SLACK) == int(best + SLACK):
+            if not any(new) or int(best.bound + SLACK) <= enough:
                 return best
         return best
+
+    def _proven(
+        self, aim: Aim, emptied: int, prices: t.Sequence[float], needed: t.Sequence[float], worths: t.Sequence[float]
+    ) -> float:
+        """The bound at these prices (Lagrange): it holds for any, so it does not depend on how exact the solver is."""
+        crowd = self._crowd
+        *takes, floor = needed
+        leaving = [float(aim == "vms") - price + take for price, take in zip(prices, takes, strict=True)]
+        drains = [
+            float(aim == "hosts") + floor - sum(takes[vms] * number for vms, number in drain) for drain in crowd.drains
+        ]
+        parts = [len(hosts) * worth for hosts, worth in zip(crowd.hosts, worths, strict=True)]
+        parts += [len(members) * gain for members, gain in zip(crowd.vms, leaving, strict=True) if gain > 0]
+        parts += [count * gain for count, gain in zip(crowd.drained, drains, strict=True) if gain > 0]
+        return math.fsum(parts) - floor * emptied
 
     def whole(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
         """The best that was found of the known loads; the start if there is nothing better."""
         model, drains, leaving, columns = self._model(aim, emptied)
+        nodes = max(LEAST, min(nodes, WORK // model.size))
         given = dict(zip(drains, map(float, start.drains), strict=True))
         given |= dict(zip(leaving, map(float, start.leaving), strict=True))
         given |= {
@@ -186,7 +251,7 @@ class Configurations:
             for place, loads in enumerate(start.loads)
             for load, number in loads.items()
         }
-        values = model.solve(nodes, given)
+        values = model.solve(nodes, given).values
         if not values:
             return start
         loads: list[dict[Load, int]] = [{} for _state in self._crowd.states]

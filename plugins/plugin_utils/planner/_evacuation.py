@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts and options -> the plan: one drain, or batch after batch until the whole fleet was in maintenance.
 
-A VM that is on a host after its maintenance moves no more, so whatever the drivers say to each other then
-(``rolling.after: newer``) is kept by every plan made here.
+A VM that is on a host after its maintenance moves no more, so no plan made here depends on what the new drivers say to
+each other.
 
 This file is private to the collection and pure.
 """
@@ -116,7 +116,7 @@ class _Course:
         self._scope = self._hosts_in_scope()
         self._ground = Ground(folded, self._scope if policy.rolling else (), uuids.name)
         self._explainer = _explain.Explainer(folded, pairings)
-        self._proof: tuple[Bound | None, str | None] | None = None
+        self._proof: Bound | None = None
 
     def _hosts_in_scope(self) -> list[int]:
         rolling = self._policy.rolling
@@ -169,13 +169,13 @@ class _Course:
         if self._policy.rolling:
             return solution
         proof = improve(problem, solution, solve)
-        self._proof = (proof.bound, proof.reason)
+        self._proof = proof.bound
         return proof.solution
 
     def bound(self) -> tuple[Bound | None, str | None]:
         """Of the whole plan; a rolling one has one only when nobody stays behind."""
         if self._proof is not None:
-            return self._proof
+            return self._proof, None
         if self.stuck:
             return None, NO_ROLLING_BOUND
         count = len(self._folded.problem.vms)

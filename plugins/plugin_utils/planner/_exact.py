@@ -11,10 +11,12 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Placement, Problem, Solution
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Floor, Option, Rooms, demand
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search import Bucket
 
 MOST = 20000
 """Beginnings of a solution that are looked at."""
@@ -69,6 +71,7 @@ class _Exact:
         self._beat = beat
         self._rooms = Rooms(problem.kinds)
         self._targets = [number for number, host in enumerate(problem.hosts) if host.target]
+        self._first = tuple(self._rooms.of(problem.hosts[number]) for number in self._targets)
         homes = sorted({vm.host for vm in problem.vms})
         self._order = [
             [number for number, vm in enumerate(problem.vms) if vm.host == host]
@@ -81,8 +84,7 @@ class _Exact:
         self._looked = 0
 
     def run(self) -> Solution | None:
-        states = tuple(self._rooms.of(self._problem.hosts[number]) for number in self._targets)
-        start = _World(states, frozenset(), frozenset(), False)
+        start = _World(self._first, frozenset(), frozenset(), False)
         ways = [_Way((self._idle, 0, 0, 0), start, None)]
         hosts, vms = sum(self._whole), len(self._problem.vms)
         for own, whole in zip(self._order, self._whole, strict=True):
@@ -116,12 +118,17 @@ class _Exact:
         return list(found.values())
 
     def _key(self, way: _Way) -> t.Hashable:
-        """What tells worlds apart: hosts that cost the same have no names where no groups are."""
+        """What tells worlds apart: where no groups are, hosts that cost the same have no names."""
         problem, world = self._problem, way.world
         if problem.groups:
             return world, way.score[0]
-        costs = (problem.hosts[number].cost for number in self._targets)
-        return tuple(sorted(zip(world.states, costs, strict=True))), world.staying, way.score[0]
+        changes: collections.Counter[Bucket] = collections.Counter()
+        for number, before, now in zip(self._targets, self._first, world.states, strict=True):
+            if before != now:
+                cost = problem.hosts[number].cost
+                changes[now, cost] += 1
+                changes[before, cost] -= 1
+        return tuple(sorted(each for each in changes.items() if each[1])), world.staying, way.score[0]
 
     def _decisions(self, way: _Way, vm: int) -> t.Iterator[_Way]:
         problem, world = self._problem, way.world

@@ -160,13 +160,14 @@ def most(kinds: t.Sequence[Kind], stock: Stock) -> int:
     kind, left = kinds[stock[0]], stock[1]
     if kind.exclusive:
         return max(left, default=0)
-    each = [_fit(cost, left) for cost in kind.costs]
+    each = [fit(cost, left) for cost in kind.costs]
     cheapest: list[int] = [min(costs) for costs in zip(*kind.costs, strict=True)]
     shared = [have // cost for have, cost in zip(left, cheapest, strict=False) if cost]
     return min([sum(each), *shared])
 
 
-def _fit(cost: t.Sequence[int], left: t.Sequence[int]) -> int:
+def fit(cost: t.Sequence[int], left: t.Sequence[int]) -> int:
+    """No more instances of one type at this cost fit into what is left."""
     return min((have // much for have, much in zip(left, cost, strict=True) if much), default=EVERYTHING)
 
 
@@ -175,10 +176,10 @@ def _takes(kinds: t.Sequence[Kind], stock: Stock) -> dict[int, int]:
     kind, left = kinds[stock[0]], stock[1]
     found: dict[int, int] = {}
     for number, seat in enumerate(kind.seats):
-        fit = left[number] if kind.exclusive else _fit(kind.costs[number], left)
-        for need in sorted(seat.yes | seat.maybe) if fit else ():
+        room = left[number] if kind.exclusive else fit(kind.costs[number], left)
+        for need in sorted(seat.yes | seat.maybe) if room else ():
             # Several types may take it: their instances side by side are still not more than fit in all.
-            found[need] = max(fit, found.get(need, 0)) if kind.exclusive else found.get(need, 0) + fit
+            found[need] = max(room, found.get(need, 0)) if kind.exclusive else found.get(need, 0) + room
     return found
 
 
@@ -200,9 +201,9 @@ def _stay(
         if pool.state is not None and pool.state in doors:
             end = doors[pool.state]
         flow.arc(node, end, parents * most(kinds, pool.stock))
-        for need, fit in _takes(kinds, pool.stock).items():
+        for need, room in _takes(kinds, pool.stock).items():
             if need in needs:
-                flow.arc(needs[need], node, parents * fit)
+                flow.arc(needs[need], node, parents * room)
                 reach[need] += [node, end] if end != sink else [node]
     flow.run(source, sink)
     near = flow.levels(source)

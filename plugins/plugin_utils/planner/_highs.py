@@ -19,14 +19,25 @@ Row = t.Mapping[int, float]
 INFINITY = math.inf
 SLACK = 1e-6
 """Tolerance of the solver; a bound that is an integer but for so much is that integer."""
+CAUTION = 1e-4
+"""The same where the solver branched: each of its many linear models may be off by its tolerance."""
 
 
 class Answer(t.NamedTuple):
     """The optimum of a model without integers."""
 
-    bound: float
+    value: float
     duals: list[float]
     """Of the rows."""
+
+
+class Found(t.NamedTuple):
+    """What a search in whole numbers came to."""
+
+    values: list[float]
+    """Of the columns, in the best solution; empty when there is none."""
+    bound: float
+    """No solution is worth more. Without limit when nothing is known, and less than anything when there is none."""
 
 
 def is_there() -> bool:
@@ -47,6 +58,11 @@ class Model:
         self._integers: list[bool] = []
         self._rows: list[tuple[float, Row, float]] = []
 
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return len(self._costs)
+
     def column(self, upper: float = INFINITY, *, integer: bool = False, cost: float = 0) -> int:
         """Add a column; its number."""
         self._costs.append(cost)
@@ -65,6 +81,22 @@ class Model:
         for column in columns:
             self._costs[column] = 1.0
 
+    def bound(self, duals: t.Sequence[float]) -> float:
+        """What no solution is worth more than, for any numbers that the rows are weighed with (weak duality).
+
+        Nothing here depends on how exact the solver is. Each column needs an upper limit.
+        """
+        left = list(self._costs)
+        total = []
+        for (lower, row, upper), dual in zip(self._rows, duals, strict=True):
+            limit = upper if dual > 0 else lower
+            if dual and math.isfinite(limit):
+                total.append(dual * limit)
+                for column, value in row.items():
+                    left[column] -= dual * value
+        total += (upper * gain for upper, gain in zip(self._uppers, left, strict=True) if gain > 0)
+        return math.fsum(total)
+
     def relaxed(self) -> Answer | None:
         """Maximise with integers as any numbers; None when the solver gave up."""
         import highspy
@@ -75,21 +107,25 @@ class Model:
             return None
         return Answer(solver.getObjectiveValue(), list(solver.getSolution().row_dual))
 
-    def solve(self, nodes: int, start: t.Mapping[int, float]) -> list[float]:
-        """The values of the columns in the best solution among so many nodes, or of the start: column -> value of
-        those that are not 0. Empty when the start is none and nothing was found."""
+    def solve(self, nodes: int, start: t.Mapping[int, float] | None = None) -> Found:
+        """The best solution among so many nodes, or the start: column -> value of those that are not 0."""
         import highspy
 
         solver = self._solver(whole=True)
-        given = highspy.HighsSolution()
-        given.col_value = [start.get(column, 0.0) for column in range(len(self._costs))]
-        solver.setSolution(given)
+        if start is not None:
+            given = highspy.HighsSolution()
+            given.col_value = [start.get(column, 0.0) for column in range(len(self._costs))]
+            solver.setSolution(given)
         solver.setOptionValue("mip_max_nodes", nodes)
         solver.setOptionValue("mip_rel_gap", 0.0)
         solver.setOptionValue("mip_abs_gap", 0.999)  # objectives are counts
         solver.run()
-        solution = solver.getSolution()
-        return list(solution.col_value) if solution.value_valid else []
+        status, solution = solver.getModelStatus(), solver.getSolution()
+        if status == highspy.HighsModelStatus.kInfeasible:
+            return Found([], -INFINITY)
+        proven = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit)
+        bound = float(solver.getInfo().mip_dual_bound) if proven else INFINITY
+        return Found(list(solution.col_value) if solution.value_valid else [], INFINITY if math.isnan(bound) else bound)
 
     def _solver(self, *, whole: bool) -> t.Any:  # noqa: ANN401 - the solver has no types
         import highspy

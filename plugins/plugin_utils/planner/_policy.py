@@ -30,7 +30,6 @@ UNITS: t.Final = "units"
 _T = t.TypeVar("_T")
 _UuidPolicy = t.Literal["new", "same"]
 _Across = t.Literal["host", "domain"]
-_After = t.Literal["same", "newer"]
 _PLAN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -42,8 +41,6 @@ class Rolling:
     """All hosts, so many at a time."""
     batches: tuple[tuple[str, ...], ...]
     """These hosts, in this order."""
-    after: _After
-    """newer: a device that was made on a host after its maintenance goes only to such hosts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +224,7 @@ class _Fleet:
 def _rolling(value: object, fleet: _Fleet, wrong: list[str]) -> Rolling | None:
     if value is None:
         return None
-    given = _mapping(value, "rolling", wrong, ("max_unavailable", "batches", "after"))
+    given = _mapping(value, "rolling", wrong, ("max_unavailable", "batches"))
     most = _maybe_count(given.get("max_unavailable"), "rolling.max_unavailable", wrong, 1)
     batches = tuple(
         tuple(sorted(set(fleet.hosts(each, f"rolling.batches[{number}]"))))
@@ -248,8 +245,7 @@ def _rolling(value: object, fleet: _Fleet, wrong: list[str]) -> Rolling | None:
         if twice:
             wrong.append(f"rolling.batches[{number}]: {', '.join(twice)} had their maintenance in an earlier batch")
         seen.update(batch)
-    after = _choice(given.get("after", "same"), "rolling.after", wrong, t.get_args(_After))
-    return Rolling(most, batches, after)
+    return Rolling(most, batches)
 
 
 def _apart(value: object, fleet: _Fleet, wrong: list[str]) -> tuple[Apart, ...]:

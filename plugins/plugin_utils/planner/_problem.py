@@ -165,7 +165,8 @@ class Bound(t.NamedTuple):
     vms: int
     """No solution that empties at least as many hosts as the given one places more VMs."""
     method: str
-    """Stable code of what proved it: everything (all were placed), nothing (no host takes any), configurations."""
+    """Stable code of what proved it: everything (all were placed), nothing (no host takes any), flow, merged_lp,
+    configurations, merged_milp, paths. Two, joined by ``+``, where hosts and VMs were proven by different ones."""
 
 
 def emptied(problem: Problem, placed: t.Collection[int]) -> list[int]:

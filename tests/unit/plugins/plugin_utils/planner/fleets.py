@@ -166,8 +166,6 @@ def _options(draw: st.DrawFn, facts: Facts, rolling: bool) -> Options:
         order = draw(st.permutations(names))[: draw(st.integers(1, len(names)))]
         size = draw(st.integers(1, 2))
         options["rolling"] = {"batches": [order[first : first + size] for first in range(0, len(order), size)]}
-    if rolling:
-        options["rolling"]["after"] = draw(st.sampled_from(["same", "newer"]))
     rarely = st.sampled_from([False, False, True])
     often = {"anti_affinity", "failure_domains"}
     limits: dict[str, st.SearchStrategy[t.Any]] = {

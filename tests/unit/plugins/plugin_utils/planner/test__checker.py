@@ -71,7 +71,7 @@ FACTS: dict[str, Json] = {
 }  # fmt: skip
 POLICY = Policy(
     drain=(),
-    rolling=Rolling(None, (("hv1",), ("hv2",), ("hv3",)), "same"),
+    rolling=Rolling(None, (("hv1",), ("hv2",), ("hv3",))),
     incoming=3,
     concurrent=2,
     apart=(
@@ -441,8 +441,8 @@ STRICTER: dict[str, tuple[dict[str, t.Any], str]] = {
     "memory": ({"headroom": {"hv2": Spare(None, 99)}}, "hv2 is to take 100 MiB more in batch 1, and has 99 free"),
     "stop": ({"conduct": {**POLICY.conduct, ("hv1", "vm1"): "stop"}}, "vm1 of hv1 is moved, and its policy is stop"),
     "uuids": ({"uuid_policy": "same"}, f"vm1 of hv1 gets {ident(101)}, and should keep the UUID of {ident(1)}"),
-    "one at a time": ({"rolling": Rolling(1, (), "same")}, "hv4 is in no batch"),
-    "batches": ({"rolling": Rolling(None, (("hv2",),), "same")}, "the batches are not those that were asked for"),
+    "one at a time": ({"rolling": Rolling(1, ())}, "hv4 is in no batch"),
+    "batches": ({"rolling": Rolling(None, (("hv2",),))}, "the batches are not those that were asked for"),
     "a drain": ({"rolling": None, "drain": ("hv1",)}, "the plan drains hv1, hv2, hv3, and it should drain hv1"),
 }
 
@@ -458,7 +458,7 @@ def test_large_batches_are_found() -> None:
     given = plan()
     given["planning"]["batches"][2]["hosts"] = ["hv3", "hv4", "hv5"]
     assert "batch 3 has 3 hosts in maintenance, and the limit is 2" in wrong(
-        given, policy=dataclasses.replace(POLICY, rolling=Rolling(2, (), "same"))
+        given, policy=dataclasses.replace(POLICY, rolling=Rolling(2, ()))
     )
 
 
@@ -522,5 +522,5 @@ def test_hosts_that_are_missing_make_a_plan_partial_and_are_never_empty() -> Non
     assert wrong(
         given,
         facts,
-        dataclasses.replace(POLICY, rolling=Rolling(None, (("hv1",), ("hv2",), ("hv3",), ("hv6",)), "same")),
+        dataclasses.replace(POLICY, rolling=Rolling(None, (("hv1",), ("hv2",), ("hv3",), ("hv6",)))),
     ) == ["batch 4 says that it empties hv6, and it empties none"]

@@ -52,12 +52,12 @@ def test_workloads_are_found_by_id_by_name_and_with_their_host_where_several_hav
 
 
 def test_rolling_takes_batches_or_a_number() -> None:
-    rolling = read({"rolling": {"batches": [["hv2"], ["hv1"]], "after": "newer"}}, HOSTS).rolling
+    rolling = read({"rolling": {"batches": [["hv2"], ["hv1"]]}}, HOSTS).rolling
     assert rolling is not None
-    assert (rolling.batches, rolling.after, rolling.max_unavailable) == ((("hv2",), ("hv1",)), "newer", None)
+    assert (rolling.batches, rolling.max_unavailable) == ((("hv2",), ("hv1",)), None)
     rolling = read({"rolling": {"max_unavailable": 2}}, HOSTS).rolling
     assert rolling is not None
-    assert (rolling.max_unavailable, rolling.batches, rolling.after) == (2, (), "same")
+    assert (rolling.max_unavailable, rolling.batches) == (2, ())
 
 
 def test_unknown_may_be_allowed_everywhere_or_on_some_hosts() -> None:
@@ -87,7 +87,6 @@ MISTAKES: list[tuple[dict[str, t.Any], str]] = [
     ({"rolling": {"batches": [[]]}}, "rolling.batches[0] names no host"),
     ({"rolling": {"batches": []}}, "rolling.batches names no host"),
     ({"rolling": {"batches": [["hv1"], ["hv1"]]}}, "rolling.batches[1]: hv1 had their maintenance in an earlier batch"),
-    ({"rolling": {"max_unavailable": 1, "after": "later"}}, "rolling.after must be one of same, newer, not 'later'"),
     ({**DRAIN, "incoming": -1}, "incoming must be at least 0, not -1"),
     ({**DRAIN, "incoming": True}, "incoming must be an int, not boolean"),
     ({**DRAIN, "concurrent": 0}, "concurrent must be at least 1, not 0"),

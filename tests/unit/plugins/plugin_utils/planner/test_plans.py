@@ -77,9 +77,9 @@ def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case)
     emptied = sum(len(batch["emptied"]) for batch in planning["batches"])
     event(f"{emptied} of {len(policy.drain)} emptied, {len(plan['stuck'])} stuck")
     assert (emptied, len(plan["moves"])) == (best.hosts, best.vms)
-    if planning["bound"]:
-        assert planning["bound"]["hosts"] >= best.hosts
-        assert planning["bound"]["workloads"] >= best.vms
+    assert planning["bound"]
+    assert planning["bound"]["hosts"] >= best.hosts
+    assert planning["bound"]["workloads"] >= best.vms
 
 
 @FEW
