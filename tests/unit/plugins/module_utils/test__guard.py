@@ -46,7 +46,7 @@ HANDLERS: t.Dict[str, t.Callable[..., t.Any]] = {
 }
 
 
-def _guard(timeout: float = 0.3, deadline: float = 20.0) -> Guard:
+def _guard(timeout: float = 5.0, deadline: float = 20.0) -> Guard:
     return Guard(HANDLERS, timeout, deadline)
 
 
