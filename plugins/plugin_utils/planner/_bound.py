@@ -35,8 +35,9 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms impo
 Complete = t.Callable[[Problem, Solution], Solution]
 """Makes a solution better without taking anything back."""
 
-NODES: t.Final = (50, 500)
-"""How far to look for whole numbers: shortly, and again where that leaves a gap."""
+SHORTLY: t.Final = 50
+LONG: t.Final = 500
+"""Nodes of a search in whole numbers: shortly, and again in another way where that leaves a gap."""
 MERGED: t.Final = 20
 """Nodes of the merged model: what it proves it mostly proves at once."""
 
@@ -135,11 +136,12 @@ class _Search:
 
     def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""
-        for nodes in NODES:
+        for seek, nodes in ((self._model.apart, SHORTLY), (self._model.whole, LONG)):
             if self._have(aim) >= limit.most:
                 return
-            self._take(self._model.whole(aim, floor, nodes, self._known(self._best)))
-            self._loads.enrich(priced.prices, priced.bound - self._have(aim))
+            self._take(seek(aim, floor, nodes, self._known(self._best)))
+            if not self._loads.enrich(priced.prices, priced.bound - self._have(aim)):
+                return
 
     def _close(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Ask for better ones until there is one, or none is left, or nothing is learned any more."""

@@ -75,6 +75,11 @@ class Model:
         self._rows.append((lower, row, upper))
         return len(self._rows) - 1
 
+    def free(self, columns: t.Iterable[int]) -> None:
+        """Let these columns have any numbers."""
+        for column in columns:
+            self._integers[column] = False
+
     def aim(self, columns: t.Iterable[int]) -> None:
         """Maximise the sum of these columns."""
         self._costs = [0.0] * len(self._costs)
