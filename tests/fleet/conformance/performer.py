@@ -289,11 +289,11 @@ class Row:
         """Close, take back all instances, and name what is left waiting."""
         for descriptor in self.files.values():
             os.close(descriptor)
-        left = sorted(self.waiting)
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(DEVICES):
-                answer_of(lambda name=name: write("%s/%s/remove" % (DEVICES, name), b"1"))  # type: ignore[misc]
-        return left
+                self.do_start(name, {"do": "write", "path": "%s/%s/remove" % (DEVICES, name), "data": "1"})
+                self.do_await(name, FENCE_SECONDS)
+        return sorted(self.waiting)
 
 
 def perform(task: Json) -> Json:

@@ -32,7 +32,7 @@ Results = dict[str, t.Any]
 Counts = dict[str, dict[str, int]]
 """``<parent> <type>`` -> reads, writes, accepts, rejects; of nodes that were asked."""
 PERFORMER = pathlib.Path(__file__).with_name("performer.py")
-SECONDS = 300.0
+SECONDS = 600.0
 HOST = "hv1"
 HOLDER = "vm"
 BY_PARENT = r"(mdev_supported_types|driver|subsystem)$|[0-9a-f]{8}-"

@@ -16,7 +16,8 @@ NONE = {"reads": 0, "writes": 0, "accepts": 0, "rejects": 0}
 
 def test_both_look_alike_before_anything_is_done(reports: Reports) -> None:
     assert reports.kernel["first"]
-    assert differing("at first", reports.kernel["first"], reports.simulated["first"]) == []
+    problems = differing("at first", reports.kernel["first"], reports.simulated["first"])
+    assert not problems, "\n".join(problems)
 
 
 def test_the_drivers_counters_are_heard(reports: Reports) -> None:
@@ -32,11 +33,11 @@ def test_the_drivers_counters_are_heard(reports: Reports) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_row(reports: Reports, row: Row) -> None:
     kernel, simulated = (report["rows"][row.name] for report in reports)
-    assert unexpected(row, kernel) == []
-    assert kernel["left"] == []
+    problems = unexpected(row, kernel) + kernel["left"]
+    assert not problems, "\n".join(problems)
     found = differences(row, kernel, simulated)
     if row.differs is None:
-        assert found == []
-        assert simulated["left"] == []
+        problems = found + simulated["left"]
+        assert not problems, "\n".join(problems)
     else:
         assert found, f"both are alike now: strike from the table that {row.differs}"

@@ -17,11 +17,11 @@ from ansible_collections.vfio.migration.tests.tools import setup
 
 # Namespace hosts need root; as another user they are left out, and the header of the run says so.
 NO_NAMESPACES = namespace.missing()
-OVER_SSH = ["test_instances_over_ssh.py", "test_least_privilege.py", "test_namespace.py", "test_over_ssh.py"]
-OVER_SSH += ["test_uevents.py"]
+IN_NAMESPACES = ["test_instances_over_ssh.py", "test_least_privilege.py", "test_namespace.py", "test_over_ssh.py"]
+IN_NAMESPACES += ["test_table.py", "test_uevents.py"]
 # Without libvirt's binding the libvirt that knows a fleet's VMs is left out, too.
 WITH_LIBVIRT = ["test_domain_xml.py"]
-collect_ignore = [*(OVER_SSH if NO_NAMESPACES else []), *([] if setup.libvirt_python() else WITH_LIBVIRT)]
+collect_ignore = [*(IN_NAMESPACES if NO_NAMESPACES else []), *([] if setup.libvirt_python() else WITH_LIBVIRT)]
 
 CARD = "0000:3b:00.0"
 HOST = "h1"
