@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _highs
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
     Host,
     Kind,
@@ -121,8 +122,7 @@ class _Model:
         import highspy
 
         self.problem = problem
-        self.highs: t.Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        self.highs.setOptionValue("output_flag", False)
+        self.highs = _highs.silent()
         self.highs.setOptionValue("threads", 1)
         self.infinity = highspy.kHighsInf
         self.integer = highspy.HighsVarType.kInteger

@@ -38,6 +38,8 @@ Complete = t.Callable[[Problem, Solution], Solution]
 SHORTLY: t.Final = 50
 LONG: t.Final = 500
 """Nodes of a search in whole numbers: shortly, and again in another way where that leaves a gap."""
+FEW: t.Final = 1500
+"""With more loads the second is not worth its time."""
 MERGED: t.Final = 20
 """Nodes of the merged model: what it proves it mostly proves at once."""
 
@@ -136,12 +138,12 @@ class _Search:
 
     def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""
-        for seek, nodes in ((self._model.apart, SHORTLY), (self._model.whole, LONG)):
-            if self._have(aim) >= limit.most:
-                return
-            self._take(seek(aim, floor, nodes, self._known(self._best)))
-            if not self._loads.enrich(priced.prices, priced.bound - self._have(aim)):
-                return
+        if self._have(aim) >= limit.most:
+            return
+        self._loads.enrich(priced.prices, priced.bound - self._have(aim))
+        self._take(self._model.apart(aim, floor, SHORTLY, self._known(self._best)))
+        if self._have(aim) < limit.most and self._loads.count < FEW:
+            self._take(self._model.whole(aim, floor, LONG, self._known(self._best)))
 
     def _close(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Ask for better ones until there is one, or none is left, or nothing is learned any more."""

@@ -54,7 +54,7 @@ WORK = 100_000
 """Columns times nodes of a search in whole numbers."""
 LEAST = 10
 """But no fewer nodes than these."""
-MANY = 1500
+MANY = 4000
 """With so many loads none are added for whole numbers: the solver needs seconds for its first node then."""
 
 
@@ -84,18 +84,22 @@ class Loads:
             found.append((worth[state][0], self._path(state, worth)))
         return found
 
-    def enrich(self, prices: t.Sequence[float], most: float) -> bool:
+    @property
+    def count(self) -> int:
+        """Of all classes together."""
+        return sum(map(len, self.known))
+
+    def enrich(self, prices: t.Sequence[float], most: float) -> None:
         """Remember for each first step of each class of hosts the dearest load, if it loses no more than this against
-        the dearest of all: whole numbers need more loads than others. False where there are too many already."""
+        the dearest of all: whole numbers need more loads than others."""
         worth: Worth = {}
-        many = sum(map(len, self.known))
+        room = MANY - self.count
         for place, state in enumerate(self._crowd.states):
             for vms, after in self.after(state):
-                if many >= MANY or not (self.weigh(state, prices, worth) and self.weigh(after, prices, worth)):
-                    return False
+                if room <= 0 or not (self.weigh(state, prices, worth) and self.weigh(after, prices, worth)):
+                    return
                 if worth[state][0] - prices[vms] - worth[after][0] <= most:
-                    many += self.add(place, (vms, *self._path(after, worth)))
-        return True
+                    room -= self.add(place, (vms, *self._path(after, worth)))
 
     def weigh(self, start: int, prices: t.Sequence[float], worth: Worth) -> bool:
         """The longest path from a state on, and from all on the way; False when there are too many to look at.
@@ -245,8 +249,8 @@ class Configurations:
         than both at once. The start if there is nothing."""
         model, drains, leaving, columns = self._model(aim, emptied)
         model.free(set(range(model.size)).difference(drains))
-        given = _given(start, drains, leaving, columns)
-        values = model.solve(_nodes(nodes, model), given).values
+        # A start would only lead to the hosts that are known already.
+        values = model.solve(_nodes(nodes, model)).values
         if not values:
             return start
         model, drains, leaving, columns = self._model("vms", emptied)

@@ -49,6 +49,18 @@ def is_there() -> bool:
     return True
 
 
+def silent() -> t.Any:  # noqa: ANN401 - the solver has no types
+    """A solver that never prints: since 1.16 it greets on standard output while it is made, before it can be told."""
+    import highspy
+
+    class Silent(highspy.Highs):
+        def enableCallbacks(self) -> None:  # noqa: N802 - the first that it does, and the first to print
+            self.setOptionValue("output_flag", False)
+            super().enableCallbacks()
+
+    return Silent()  # type: ignore[no-untyped-call]
+
+
 class Model:
     """Columns that are never negative, and rows; always maximised."""
 
@@ -158,8 +170,8 @@ class Model:
         if whole:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             lp.integrality_ = [kinds[integer] for integer in self._integers]
-        solver: t.Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, setting in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
+        solver = silent()
+        for option, setting in (("threads", 1), ("random_seed", 0)):
             solver.setOptionValue(option, setting)
         solver.passModel(lp)
         return solver

@@ -32,7 +32,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing im
 Step = tuple[int, int, int]
 """State, class of VMs, state afterwards."""
 
-STEPS: t.Final = 16_000
+STEPS: t.Final = 12_000
 """With more steps it is not even tried."""
 WORK: t.Final = 300_000
 """Steps times nodes of the search."""
