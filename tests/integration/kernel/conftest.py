@@ -21,7 +21,8 @@ busybox killall -9 qemu-system-hold 2>/dev/null
 if [ -d /sys/module/mdev_lab ]; then
     for fault in /sys/kernel/debug/mdev_lab/*/*/*/fault; do echo none >$fault; done
 fi
-rm -rf /var/lib/vfio-migration /etc/mdevctl.d/*
+rm -rf /var/lib/vfio-migration
+find /etc/mdevctl.d -mindepth 1 -maxdepth 1 ! -name scripts.d -exec rm -rf {} +
 until ! grep -q '^mdev_lab ' /proc/modules; do rmmod mdev_lab 2>/dev/null || busybox usleep 50000; done
 echo 1 >/sys/bus/pci/rescan
 modprobe mdev_lab && udevadm settle

@@ -244,7 +244,8 @@ def test_a_reboot_loses_what_is_transient_and_keeps_what_is_persistent(site: Sit
     kept, lost = uuid(103), uuid(104)
     for host in BOTH:
         persistent = [{"uuid": kept, "parent": EDU, "type": A1}, {"uuid": OTHER, "parent": SHARED, "type": A2}]
-        assert outcome(site.mdev(host, persistent, persist=True))[0] is None
+        made = site.mdev(host, persistent, persist=True)
+        assert outcome(made)[0] is None, made["workloads"][0]["msg"]
         assert outcome(site.mdev(host, [{"uuid": lost, "parent": EDU, "type": A1, "workload": "vm2"}]))[0] is None
         assert site.devices(host) == sorted([kept, OTHER, lost])
     boots = {host: site.fleet.boots(host) for host in BOTH}
