@@ -103,7 +103,7 @@ def parse_counters(text: str) -> dict[Node, Count]:
 
 def parse_guest(number: int, text: str) -> Guest:
     """``KERNEL[:OPTIONS]``: ``6.1``, ``6.12:version=4.3,rule=exact``."""
-    kernel, _, options = text.partition(":")
+    kernel, _colon, options = text.partition(":")
     if kernel not in image.SUITES:
         raise FleetError(f"There is no guest with kernel {kernel!r}, only with {' and '.join(image.SUITES)}.")
     return Guest(f"hv{number}", kernel, options.replace(",", " "))

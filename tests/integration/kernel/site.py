@@ -63,7 +63,7 @@ class Site:
     def finish(self, running: subprocess.Popen[str], code: int = 0) -> str:
         """What it printed."""
         with running:
-            output, _ = running.communicate(timeout=300)
+            output, _error = running.communicate(timeout=300)
         assert running.returncode == code, output[-5000:]
         return output
 

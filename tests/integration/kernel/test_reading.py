@@ -88,7 +88,7 @@ ANSWERS: list[tuple[str, str, str, str, str | None, str | None]] = [
 
 @pytest.mark.fault("R3", "R4", "R9", "R10", "R11", "R12")
 def test_every_answer_of_a_driver(site: Site) -> None:
-    own = {(parent, kind): strings_of(site, HV2, parent, kind) for parent, kind, *_ in ANSWERS}
+    own = {(parent, kind): strings_of(site, HV2, parent, kind) for parent, kind, *_rest in ANSWERS}
     for host in BOTH:
         for parent, kind, fault, *_rest in ANSWERS:
             site.fault(host, parent, kind, "type", fault)
