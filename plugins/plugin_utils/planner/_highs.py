@@ -171,6 +171,8 @@ class Model:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             lp.integrality_ = [kinds[integer] for integer in self._integers]
         solver = silent()
+        # HiGHS refuses to run with fewer threads than another model of the same process had before.
+        solver.resetGlobalScheduler(True)
         for option, setting in (("threads", 1), ("random_seed", 0)):
             solver.setOptionValue(option, setting)
         solver.passModel(lp)
