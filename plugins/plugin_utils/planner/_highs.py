@@ -56,7 +56,7 @@ def silent() -> t.Any:  # noqa: ANN401 - the solver has no types
     class Silent(highspy.Highs):
         def enableCallbacks(self) -> None:  # noqa: N802 - the first that it does, and the first to print
             self.setOptionValue("output_flag", False)
-            super().enableCallbacks()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
 
     return Silent()  # type: ignore[no-untyped-call]
 
