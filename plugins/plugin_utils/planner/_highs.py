@@ -56,7 +56,7 @@ def silent() -> t.Any:  # noqa: ANN401 - the solver has no types
     class Silent(highspy.Highs):
         def enableCallbacks(self) -> None:  # noqa: N802 - the first that it does, and the first to print
             self.setOptionValue("output_flag", False)
-            super().enableCallbacks()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
 
     return Silent()  # type: ignore[no-untyped-call]
 
@@ -171,6 +171,8 @@ class Model:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             lp.integrality_ = [kinds[integer] for integer in self._integers]
         solver = silent()
+        # HiGHS refuses to run with fewer threads than another model of the same process had before.
+        solver.resetGlobalScheduler(True)
         for option, setting in (("threads", 1), ("random_seed", 0)):
             solver.setOptionValue(option, setting)
         solver.passModel(lp)

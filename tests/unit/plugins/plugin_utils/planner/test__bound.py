@@ -273,12 +273,25 @@ print(improve(problem(Shape(60, seed=5)), improve.__globals__["Solution"](()), l
 """
 
 
-def test_the_same_for_any_hash_seed_and_nothing_else_is_printed() -> None:
-    def run(seed: str) -> str:
-        env: dict[str, t.Any] = {**os.environ, "PYTHONHASHSEED": seed}
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        return subprocess.run([sys.executable, "-c", PRINT], env=env, capture_output=True, text=True, check=True).stdout
+ONE_CPU = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+THREADS = "import highspy; other = highspy.Highs(); other.setOptionValue('threads', 2); other.run()"
+RUNS = (
+    ("0", "1", ""),
+    ("1", "4", ""),
+    ("77", "2", ONE_CPU),
+    ("4711", "2", THREADS),
+)
+"""Hash seed, threads that OpenMP is told to use, and what the process did before: another model with two threads."""
 
-    outputs = {run(seed) for seed in ("0", "1", "77")}
+
+def test_the_same_for_any_hash_seed_and_number_of_threads_and_nothing_else_is_printed() -> None:
+    def run(seed: str, threads: str, before: str) -> str:
+        env: dict[str, t.Any] = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        code = [sys.executable, "-c", f"{before}\n{PRINT}"]
+        return subprocess.run(code, env=env, capture_output=True, text=True, check=True).stdout
+
+    outputs = {"".join(each for each in run(*one).splitlines() if each.startswith("Proof(")) for one in RUNS}
     assert len(outputs) == 1
-    assert [line[:6] for line in outputs.pop().splitlines()] == ["Proof("]
+    assert outputs.pop()
+    assert [line[:6] for line in run(*RUNS[0]).splitlines()] == ["Proof("]
