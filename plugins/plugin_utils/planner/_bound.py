@@ -180,8 +180,10 @@ class _Search:
         taken: dict[int, list[int]] = {}
         leaving = [0] * len(crowd.vms)
         for placement in solution.placements:
-            taken.setdefault(placement.host, []).append(classes[placement.vm])
-            leaving[classes[placement.vm]] += 1
+            # Where ways were left out a class may seem to fit nowhere, and somebody found a place all the same.
+            if placement.vm in classes:
+                taken.setdefault(placement.host, []).append(classes[placement.vm])
+                leaving[classes[placement.vm]] += 1
         loads = [
             dict(collections.Counter(tuple(sorted(taken[host])) for host in hosts if host in taken))
             for hosts in crowd.hosts

@@ -45,21 +45,25 @@ class _Groups:
 
     def enter(self, vm: int, host: int) -> bool:
         """Whether this VM may go there; if so it counts as there."""
-        problem, each = self._problem, self._problem.vms[vm]
-        ways = [
-            (
-                group,
-                problem.groups[group].place(problem.hosts[each.host]),
-                problem.groups[group].place(problem.hosts[host]),
-            )
-            for group in each.groups
-        ]
+        ways = self._ways(vm, host)
         if any(self._members[group][there] > (home == there) for group, home, there in ways):
             return False
         for group, home, there in ways:
             self._members[group][home] -= 1
             self._members[group][there] += 1
         return True
+
+    def leave(self, vm: int, host: int) -> None:
+        """This VM goes home again; nobody of its groups has entered any other host since it came here."""
+        for group, home, there in self._ways(vm, host):
+            self._members[group][there] -= 1
+            self._members[group][home] += 1
+
+    def _ways(self, vm: int, host: int) -> list[tuple[int, str, str]]:
+        """For each group of a VM: group, place of its home, place of that host."""
+        problem, own = self._problem, self._problem.vms[vm]
+        home, there = problem.hosts[own.host], problem.hosts[host]
+        return [(each, problem.groups[each].place(home), problem.groups[each].place(there)) for each in own.groups]
 
 
 def pack(problem: Problem, crowd: Crowd, loads: t.Sequence[t.Mapping[Load, int]], emptied: t.Sequence[int]) -> Solution:
@@ -72,10 +76,13 @@ def pack(problem: Problem, crowd: Crowd, loads: t.Sequence[t.Mapping[Load, int]]
         for load, number in numbers.items():
             for host in (next(hosts) for _time in range(number)):
                 served = [(vms, vm) for vms in load if (vm := _next(queues[vms], host, groups)) is not None]
-                options = chain(crowd, crowd.states[place], tuple(vms for vms, _vm in served))
+                # A part of a load fits as well, unless the ways to seat it are among those that were left out.
+                while (options := chain(crowd, crowd.states[place], tuple(vms for vms, _vm in served))) is None:
+                    vms, vm = served.pop()
+                    queues[vms].appendleft(vm)
+                    groups.leave(vm, host)
                 floor = Floor(problem.hosts[host], problem.kinds)
-                # A part of a load fits as well.
-                for (_vms, vm), option in zip(served, options or (), strict=True):
+                for (_vms, vm), option in zip(served, options, strict=True):
                     placements.append(Placement(vm, host, tuple(map(floor.seat, option.picks))))
     return Solution(tuple(placements))
 

@@ -28,6 +28,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner import (
     _packing,
     _paths,
     _rooms,
+    _solve,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
     Bound,
@@ -35,6 +36,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem im
     Host,
     Kind,
     Parent,
+    Placement,
     Problem,
     Seat,
     Solution,
@@ -264,6 +266,61 @@ def test_where_ways_were_left_out_flows_bound(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(_rooms, "WAYS", 1)
     proof = _bound.improve(problem, NOTHING, keep)
     assert proof.bound == Bound(*_flow.flow_bound(problem), "flow")
+
+
+LEFT_OUT = [
+    problems.Shape(20, strings=5, drained=0.2, seed=0),
+    problems.Shape(20, strings=5, drained=0.2, used=0.85, headroom=True, seed=2),
+    problems.Shape(20, strings=5, drained=0.2, used=0.85, headroom=True, seed=4),
+]
+
+
+@pytest.mark.parametrize("shape", LEFT_OUT, ids=str)
+def test_where_ways_were_left_out_what_does_not_fit_stays(
+    shape: problems.Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problems.problem(shape)
+    monkeypatch.setattr(_rooms, "WAYS", 1)
+    start = _solve.solve(problem)
+    proof = _bound.improve(problem, start, _solve.solve)
+    assert exhaustive.errors(problem, proof.solution) == []
+    assert exhaustive.score(problem, proof.solution)[:2] >= exhaustive.score(problem, start)[:2]
+    assert proof.bound.method == "flow"
+
+
+def test_who_is_not_packed_after_all_may_go_to_the_next_host() -> None:
+    """In the same failure domain, where no other member of its group is then."""
+    hosts = (
+        Host("d", (), False, True, "d", None, None, None),
+        *(Host(name, (Parent("p", 0, (1,), (1,)),), True, False, "domain", None, None, None) for name in ("h1", "h2")),
+    )
+    kind = Kind(False, (Seat("t", frozenset({0}), frozenset(), frozenset(), None),), ((1,),))
+    vms = (Vm("v0", 0, (0,), ("x",)), Vm("v1", 0, (0,), ("x",), groups=(0,)))
+    problem = Problem(hosts, (kind,), vms, (Group("g", True, frozenset()),))
+    packed = _packing.pack(problem, _crowded(problem), [{(0, 0): 2}], [1])
+    assert packed == Solution((Placement(0, 1, ((0, 0),)), Placement(1, 2, ((0, 0),))))
+
+
+@pytest.mark.parametrize("others", [(), ((0,),)], ids=["nobody seems to fit", "others fit"])
+def test_who_was_placed_in_a_way_that_was_left_out_is_no_load(
+    others: tuple[tuple[int, ...], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only way that is followed gives the parent that takes both needs to the first."""
+    monkeypatch.setattr(_rooms, "WAYS", 1)
+    both, one = (
+        Kind(False, (Seat("t", frozenset(needs), frozenset(), frozenset(), None),), ((1,),)) for needs in ((0, 1), (0,))
+    )
+    parents = (Parent("p", 0, (1,), (1,)), Parent("q", 1, (1,), (1,)))
+    hosts = (
+        Host("d", (), False, True, "d", None, None, None),
+        Host("h", parents, True, False, "h", None, None, None),
+    )
+    needs = ((0, 1), (2,), *others)
+    vms = tuple(Vm(f"v{number}", 0, own, ("x", "y")[: len(own)]) for number, own in enumerate(needs))
+    problem = Problem(hosts, (both, one), vms)
+    start = Solution((Placement(0, 1, ((1, 0), (0, 0))),))
+    assert exhaustive.errors(problem, start) == []
+    assert _bound.improve(problem, start, keep) == _bound.Proof(start, Bound(*_flow.flow_bound(problem), "flow"))
 
 
 PRINT = f"""
