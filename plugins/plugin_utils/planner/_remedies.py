@@ -22,6 +22,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem im
     Problem,
     Seat,
     Solution,
+    Vm,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Family, Prospect, View
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, Trial, can_place
@@ -30,12 +31,6 @@ TRIES: t.Final = 3
 """How often one kind of change is tried, for one class of VMs: every time is a small search."""
 
 Pairs = t.Mapping[tuple[str, str], Pairing]
-
-_CHANGED: t.Final[t.Mapping[str, str]] = {
-    "incoming": "one more incoming VM in one batch",
-    "cpus": "more free CPUs",
-    "memory": "more free memory",
-}
 
 
 class Remedies:
@@ -105,10 +100,10 @@ class Remedies:
     def _limit(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
         if family and not family.groups:
             host = self._problem.hosts[family.host]
-            free: dict[str, t.Any] = dict.fromkeys(family.limits)
-            if self._frees(vm, family.host, dataclasses.replace(host, **free), ("limit", family.limits)):
-                detail = f"{host.name} has room, were there {' and '.join(_CHANGED[each] for each in family.limits)}"
-                yield _remedy("limit", detail, host)
+            more = _lacking(self._view.case.after[family.host], self._problem.vms[vm], family.limits)
+            if self._frees(vm, family.host, _raised(host, more), ("limit", *more.items())):
+                texts = (_more_of(limit, number) for limit, number in more.items())
+                yield _remedy("limit", f"{host.name} has room, were there {' and '.join(texts)}", host)
 
     def _anti_affinity(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
         if family and not family.limits and len(family.groups) == 1:
@@ -224,6 +219,23 @@ def _more(kind: Kind, parent: Parent, seat: int) -> Parent:
     else:
         more = tuple(left + cost for left, cost in zip(parent.left, kind.costs[seat], strict=True))
     return dataclasses.replace(parent, left=more)
+
+
+def _lacking(after: Host, vm: Vm, limits: t.Iterable[str]) -> dict[str, int]:
+    """Limit -> by how much it is too low, when the moves have taken their part of it."""
+    wanted = {"incoming": 1, "cpus": vm.cpus, "memory": vm.memory}
+    return {limit: wanted[limit] - getattr(after, limit) for limit in limits}
+
+
+def _raised(host: Host, more: t.Mapping[str, int]) -> Host:
+    limits: dict[str, t.Any] = {limit: getattr(host, limit) + number for limit, number in more.items()}
+    return dataclasses.replace(host, **limits)
+
+
+def _more_of(limit: str, number: int) -> str:
+    what = {"incoming": "incoming VM", "cpus": "free CPU", "memory": "MiB of free memory"}[limit]
+    plural = "" if number == 1 or limit == "memory" else "s"
+    return f"{number} more {what}{plural}{' in one batch' if limit == 'incoming' else ''}"
 
 
 def _with(host: Host, place: int, parent: Parent) -> Host:
