@@ -46,6 +46,7 @@ class Remedies:
         self._shared: dict[t.Hashable, list[Remedy]] = {}
         """Class of VMs -> remedies that do not depend on where they are."""
         self._allowing = _Allowing(self._problem.kinds)
+        self._on: dict[str, dict[str, set[str | None]]] = {}
 
     def of(self, vm: int, prospect: Prospect, rivalry: Contention, family: Family | None) -> list[Remedy]:
         """At most one of each kind, the least intrusive first."""
@@ -81,9 +82,28 @@ class Remedies:
         for place, parent in enumerate(host.parents):
             for number, seat in enumerate(self._problem.kinds[parent.kind].seats):
                 key = (parent.kind, parent.left, number)
-                if key not in seen and any(need in seat.yes or need in seat.maybe for need in needs):
+                if key in seen or not any(need in seat.yes or need in seat.maybe for need in needs):
+                    continue
+                if not self._is_barred(host, parent, number):
                     seen.add(key)
                     yield place, number
+
+    def _is_barred(self, host: Host, parent: Parent, seat: int) -> bool:
+        """Whether another type is on an exclusive parent: as long as it is, no more of this one would help."""
+        kind = self._problem.kinds[parent.kind]
+        if not kind.exclusive or parent.left[seat]:
+            return False
+        there = self._types_on(host.name).get(parent.address, set())
+        return any(parent.left) or bool(there - {kind.seats[seat].type})
+
+    def _types_on(self, host: str) -> dict[str, set[str | None]]:
+        """Parent -> types of its instances."""
+        if host not in self._on:
+            found = self._on[host] = {}
+            for device in self._folded.snapshots[host]["devices"]:
+                if device["parent"] is not None:
+                    found.setdefault(device["parent"], set()).add(device["type"])
+        return self._on[host]
 
     def _allow_unknown(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
         for number in prospect.unknown[:TRIES]:
@@ -110,16 +130,15 @@ class Remedies:
             group, host = family.groups[0], self._problem.hosts[family.host]
             key = ("group", group, self._class(vm))
             if key not in self._known:
-                self._known[key] = can_place(self._relaxed(group), self._view.case.solution, vm)
+                self._known[key] = can_place(self._without(vm, group), self._view.case.solution, vm)
             if self._known[key] is not None:
                 detail = f"{host.name} has room, were it not for group {self._problem.groups[group].name}"
                 yield _remedy("anti_affinity", detail, host)
 
-    def _relaxed(self, group: int) -> Problem:
-        vms = (
-            dataclasses.replace(vm, groups=tuple(each for each in vm.groups if each != group)) if vm.groups else vm
-            for vm in self._problem.vms
-        )
+    def _without(self, vm: int, group: int) -> Problem:
+        """The problem with this VM no member of the group; the others still are."""
+        vms = list(self._problem.vms)
+        vms[vm] = dataclasses.replace(vms[vm], groups=tuple(each for each in vms[vm].groups if each != group))
         return dataclasses.replace(self._problem, vms=tuple(vms))
 
     def _order(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
