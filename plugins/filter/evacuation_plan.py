@@ -38,8 +38,8 @@ options:
     type: list
     elements: str
 notes:
-  - With the Python package C(highspy) on the controller the plan comes with a proven bound, and is often better.
-    Without it there is a plan all the same.
+  - The plan of a drain comes with a proven bound. With the Python package C(highspy) on the controller the bound is
+    mostly reached, and the plan is often better; without it the bound is a rough one where a VM is stuck.
 seealso:
   - module: vfio.migration.evacuation_plan
     description: The same for a whole fleet, faster, and into a file.

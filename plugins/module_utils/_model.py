@@ -547,6 +547,10 @@ class PlanBound(t.TypedDict):
     workloads: int
     """No plan that empties as many hosts as this one moves more workloads."""
     method: str
+    """What proved it: ``everything`` (all were placed), ``nothing`` (no host takes any), ``flow`` (what fits into all
+    hosts together, device by device), ``merged_lp`` and ``merged_milp`` (hosts that are alike taken for one, in
+    fractions and in whole numbers), ``configurations`` (fractions of what fits into a host at once), ``paths`` (all
+    that could be better was searched). Two joined by ``+`` where hosts and workloads were proven by different ones."""
 
 
 class PlanGap(t.TypedDict):

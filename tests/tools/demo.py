@@ -34,10 +34,13 @@ def reach() -> tuple[str, str]:
 
 PLAN = DEST / "plan.json"
 READINESS = (f"readiness_dest={DEST}/pairings.json", f"report_dest={DEST}/report.json", "readiness_hosts=hypervisors")
-# The VM of hv3 runs on a driver so old that no other host takes it: it is stuck, and the rest goes on.
-BATCHES = [["hv2", "hv3"], ["hv4", "hv6"]]
+# hv1 has the newest driver, which no other host takes VMs from, and hv3 one that is so old: the VMs of hv1 may stop for
+# the maintenance, that of hv3 may not, so it is stuck, and the rest goes on. hv1 and hv5 come first, while nothing has
+# moved there yet that could not leave again.
+BATCHES = [["hv1", "hv5"], ["hv2", "hv3"], ["hv4", "hv6"]]
+CONDUCT = {"web1": "stop", "render1": "stop"}
 EVACUATION = (
-    json.dumps({"evacuation_rolling": {"batches": BATCHES}}),
+    json.dumps({"evacuation_rolling": {"batches": BATCHES}, "evacuation_workloads": CONDUCT}),
     f"evacuation_dest={PLAN}",
     "evacuation_live=false",
 )
@@ -69,16 +72,17 @@ def show_instances(fleet: Fleet, way: str, hosts: t.Iterable[str]) -> None:
 
 
 def maintain(fleet: Fleet, way: str, plan: _model.Plan, batch: _model.Batch) -> None:
-    """Everything of one batch: prepare, migrate, release, and the maintenance itself."""
-    waves = ", ".join(map(str, batch["waves"]))
-    if batch["waves"]:
-        prepare = (f"targets_plan={PLAN}", json.dumps({"targets_waves": batch["waves"]}))
+    """Everything of one batch: prepare, migrate, release, wave by wave, and the maintenance itself."""
+    for wave in batch["waves"]:
+        prepare = (f"targets_plan={PLAN}", json.dumps({"targets_waves": [wave]}))
         playbook("prepare_targets", fleet.inventory, prepare)
-        print(f"\nNow the operator's own tool migrates the VMs of wave {waves}.")
-        print("\n".join(maintenance.migrate(fleet.client, plan["moves"], batch["waves"])))
-        release = (f"release_plan={PLAN}", json.dumps({"release_waves": batch["waves"], "release_sources": True}))
+        print(f"\nNow the operator's own tool migrates the VMs of wave {wave}.")
+        print("\n".join(maintenance.migrate(fleet.client, plan["moves"], {wave})))
+        release = (f"release_plan={PLAN}", json.dumps({"release_waves": [wave], "release_sources": True}))
         playbook("release_targets", fleet.inventory, release)
     show_instances(fleet, way, sorted({move["target"] for move in plan["moves"] if move["wave"] in batch["waves"]}))
+    stopped = plan["planning"]["stopped"] if plan["planning"] else []
+    print("".join(f"\n{line}" for line in maintenance.stop(fleet.client, stopped, batch["emptied"])))
     restarted = maintenance.restart(fleet.client, batch["emptied"])
     print(f"\nMaintenance: {', '.join(restarted) or 'of no host'}.")
     print("".join(f"{line}\n" for line in waiting(plan, batch)), end="")

@@ -38,6 +38,17 @@ def migrate(client: FleetClient, moves: t.Iterable[_model.Move], waves: t.Collec
     return lines
 
 
+def stop(client: FleetClient, stopped: t.Iterable[_model.Stopped], hosts: t.Collection[str]) -> list[str]:
+    """VMs that their operator lets stop end before these hosts do; a line for each."""
+    lines = []
+    for one in stopped:
+        if one["host"] in hosts:
+            name = one["name"] or one["workload"]
+            client("stop_workload", host=one["host"], name=name)
+            lines.append(f"{name} is stopped on {one['host']}; to start it again is its operator's")
+    return lines
+
+
 def restart(client: FleetClient, hosts: t.Iterable[str]) -> list[str]:
     """Hosts come up anew; what was not persistent on them is gone."""
     for host in hosts:

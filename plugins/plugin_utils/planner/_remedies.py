@@ -22,6 +22,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem im
     Problem,
     Seat,
     Solution,
+    Vm,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Family, Prospect, View
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import Contention, Trial, can_place
@@ -30,12 +31,6 @@ TRIES: t.Final = 3
 """How often one kind of change is tried, for one class of VMs: every time is a small search."""
 
 Pairs = t.Mapping[tuple[str, str], Pairing]
-
-_CHANGED: t.Final[t.Mapping[str, str]] = {
-    "incoming": "one more incoming VM in one batch",
-    "cpus": "more free CPUs",
-    "memory": "more free memory",
-}
 
 
 class Remedies:
@@ -51,6 +46,7 @@ class Remedies:
         self._shared: dict[t.Hashable, list[Remedy]] = {}
         """Class of VMs -> remedies that do not depend on where they are."""
         self._allowing = _Allowing(self._problem.kinds)
+        self._on: dict[str, dict[str, set[str | None]]] = {}
 
     def of(self, vm: int, prospect: Prospect, rivalry: Contention, family: Family | None) -> list[Remedy]:
         """At most one of each kind, the least intrusive first."""
@@ -86,9 +82,28 @@ class Remedies:
         for place, parent in enumerate(host.parents):
             for number, seat in enumerate(self._problem.kinds[parent.kind].seats):
                 key = (parent.kind, parent.left, number)
-                if key not in seen and any(need in seat.yes or need in seat.maybe for need in needs):
+                if key in seen or not any(need in seat.yes or need in seat.maybe for need in needs):
+                    continue
+                if not self._is_barred(host, parent, number):
                     seen.add(key)
                     yield place, number
+
+    def _is_barred(self, host: Host, parent: Parent, seat: int) -> bool:
+        """Whether another type is on an exclusive parent: as long as it is, no more of this one would help."""
+        kind = self._problem.kinds[parent.kind]
+        if not kind.exclusive or parent.left[seat]:
+            return False
+        there = self._types_on(host.name).get(parent.address, set())
+        return any(parent.left) or bool(there - {kind.seats[seat].type})
+
+    def _types_on(self, host: str) -> dict[str, set[str | None]]:
+        """Parent -> types of its instances."""
+        if host not in self._on:
+            found = self._on[host] = {}
+            for device in self._folded.snapshots[host]["devices"]:
+                if device["parent"] is not None:
+                    found.setdefault(device["parent"], set()).add(device["type"])
+        return self._on[host]
 
     def _allow_unknown(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
         for number in prospect.unknown[:TRIES]:
@@ -105,26 +120,25 @@ class Remedies:
     def _limit(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
         if family and not family.groups:
             host = self._problem.hosts[family.host]
-            free: dict[str, t.Any] = dict.fromkeys(family.limits)
-            if self._frees(vm, family.host, dataclasses.replace(host, **free), ("limit", family.limits)):
-                detail = f"{host.name} has room, were there {' and '.join(_CHANGED[each] for each in family.limits)}"
-                yield _remedy("limit", detail, host)
+            more = _lacking(self._view.case.after[family.host], self._problem.vms[vm], family.limits)
+            if self._frees(vm, family.host, _raised(host, more), ("limit", *more.items())):
+                texts = (_more_of(limit, number) for limit, number in more.items())
+                yield _remedy("limit", f"{host.name} has room, were there {' and '.join(texts)}", host)
 
     def _anti_affinity(self, vm: int, family: Family | None) -> t.Iterator[Remedy]:
         if family and not family.limits and len(family.groups) == 1:
             group, host = family.groups[0], self._problem.hosts[family.host]
             key = ("group", group, self._class(vm))
             if key not in self._known:
-                self._known[key] = can_place(self._relaxed(group), self._view.case.solution, vm)
+                self._known[key] = can_place(self._without(vm, group), self._view.case.solution, vm)
             if self._known[key] is not None:
                 detail = f"{host.name} has room, were it not for group {self._problem.groups[group].name}"
                 yield _remedy("anti_affinity", detail, host)
 
-    def _relaxed(self, group: int) -> Problem:
-        vms = (
-            dataclasses.replace(vm, groups=tuple(each for each in vm.groups if each != group)) if vm.groups else vm
-            for vm in self._problem.vms
-        )
+    def _without(self, vm: int, group: int) -> Problem:
+        """The problem with this VM no member of the group; the others still are."""
+        vms = list(self._problem.vms)
+        vms[vm] = dataclasses.replace(vms[vm], groups=tuple(each for each in vms[vm].groups if each != group))
         return dataclasses.replace(self._problem, vms=tuple(vms))
 
     def _order(self, vm: int, prospect: Prospect) -> t.Iterator[Remedy]:
@@ -224,6 +238,23 @@ def _more(kind: Kind, parent: Parent, seat: int) -> Parent:
     else:
         more = tuple(left + cost for left, cost in zip(parent.left, kind.costs[seat], strict=True))
     return dataclasses.replace(parent, left=more)
+
+
+def _lacking(after: Host, vm: Vm, limits: t.Iterable[str]) -> dict[str, int]:
+    """Limit -> by how much it is too low, when the moves have taken their part of it."""
+    wanted = {"incoming": 1, "cpus": vm.cpus, "memory": vm.memory}
+    return {limit: wanted[limit] - getattr(after, limit) for limit in limits}
+
+
+def _raised(host: Host, more: t.Mapping[str, int]) -> Host:
+    limits: dict[str, t.Any] = {limit: getattr(host, limit) + number for limit, number in more.items()}
+    return dataclasses.replace(host, **limits)
+
+
+def _more_of(limit: str, number: int) -> str:
+    what = {"incoming": "incoming VM", "cpus": "free CPU", "memory": "MiB of free memory"}[limit]
+    plural = "" if number == 1 or limit == "memory" else "s"
+    return f"{number} more {what}{plural}{' in one batch' if limit == 'incoming' else ''}"
 
 
 def _with(host: Host, place: int, parent: Parent) -> Host:

@@ -74,7 +74,8 @@ def migrate(*waves: int) -> Act:
 def maintain(desk: Desk) -> None:
     planning = _plan.load(str(desk.folder / "plan.json"))["planning"]
     assert planning is not None
-    maintenance.restart(desk.fleet.client, planning["batches"][0]["emptied"])
+    batch = next(batch for batch in planning["batches"] if 1 in batch["waves"])
+    maintenance.restart(desk.fleet.client, batch["emptied"])
 
 
 def a_gate(suite: str) -> Act:

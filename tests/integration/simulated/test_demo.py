@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
+from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.scenario import load
 from ansible_collections.vfio.migration.tests.tools import demo
@@ -41,5 +42,33 @@ def test_hosts_that_are_not_empty_are_named_with_who_is_there() -> None:
     assert demo.waiting(plan, batch) == ["hv1 has to wait, for db, b: the plan says why."]
 
 
-def test_the_maintenance_is_of_hosts_that_there_are() -> None:
-    assert {host for batch in demo.BATCHES for host in batch} <= {host.name for host in load("small").hosts}
+def test_the_maintenance_is_of_all_hosts() -> None:
+    named = [host for batch in demo.BATCHES for host in batch]
+    assert sorted(named) == [host.name for host in load("small").hosts]
+
+
+@pytest.mark.thorough
+def test_the_demo_goes_from_start_to_end(capfd: pytest.CaptureFixture[str]) -> None:
+    """The real playbooks on a whole fleet, with a VM that is stuck and explained."""
+    assert demo.main() == 0
+    said = capfd.readouterr().out
+    plan = _plan.load(str(demo.PLAN))
+    stuck = {one["name"]: one for one in plan["stuck"]}
+    assert (stuck["batch1"]["host"], stuck["batch1"]["reason"]) == ("hv3", "no_compatible_host")
+    assert f"batch1 on hv3: {stuck['batch1']['detail']}" in said
+    assert [remedy["kind"] for remedy in stuck["serial1"]["remedies"]] == ["allow_unknown"]
+    lines = said.splitlines()
+    restarted = [line for line in lines if line.startswith("Maintenance: ")]
+    assert restarted == [
+        "Maintenance: hv1 was restarted.",
+        "Maintenance: hv2 was restarted.",
+        "Maintenance: hv4 was restarted, hv6 was restarted.",
+    ]
+    assert [line.split(",")[0] for line in lines if " has to wait" in line] == ["hv5 has to wait", "hv3 has to wait"]
+    assert "hv3 has to wait, for batch1: the plan says why." in lines
+    moved = [(name, line.split()[3]) for line in lines if " runs on " in line for name in [line.split()[0]]]
+    assert moved == [("web2", "hv1"), ("db1", "hv1"), ("vdi1", "hv5")]
+    assert [line.split(";")[0] for line in lines if " is stopped on " in line] == [
+        "web1 is stopped on hv1",
+        "render1 is stopped on hv1",
+    ]

@@ -106,7 +106,7 @@ def test_the_same_plan_live_and_offline_without_any_host(office: Office) -> None
 def test_the_readme_shows_what_the_demo_prints(office: Office) -> None:
     readme = (test_targets.ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"```text\n(Plan .*?)Next: ", readme, re.DOTALL)
-    output = office.evacuate(rolling={"batches": demo.BATCHES})
+    output = office.evacuate(rolling={"batches": demo.BATCHES}, workloads=demo.CONDUCT)
     printed = re.search(r"^(Plan .*?)Notes$", output, re.DOTALL | re.MULTILINE)
     assert shown
     assert printed

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient
 from ansible_collections.vfio.migration.tests.tools import maintenance
@@ -54,6 +55,17 @@ def test_a_vm_opens_its_new_devices_before_it_lets_go_of_the_old_ones(client: Cl
         ),
         ("stop_workload", {"host": "hv1", "name": "name-of-vm1"}),
     ]
+
+
+def test_vms_stop_before_their_host_does(client: Client) -> None:
+    stopped = [
+        _model.Stopped(workload="vm1", name="db", host="hv1"),
+        _model.Stopped(workload="vm2", name=None, host="hv1"),
+        _model.Stopped(workload="vm3", name="web", host="hv2"),
+    ]
+    lines = maintenance.stop(t.cast(FleetClient, client), stopped, ["hv1"])
+    assert [line.split(";")[0] for line in lines] == ["db is stopped on hv1", "vm2 is stopped on hv1"]
+    assert client.asked == [("stop_workload", {"host": "hv1", "name": name}) for name in ("db", "vm2")]
 
 
 def test_only_the_waves_that_were_named(client: Client) -> None:

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _pairing, _report
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
 from ansible_collections.vfio.migration.tests.benchmarks import _fleets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data, report_data
 
@@ -119,7 +120,7 @@ def _planning(drained: t.Sequence[str]) -> _model.Planning:
         "stopped": [{"workload": "vm-x", "name": "batch-job", "host": drained[0]}],
         "capacity": [],
         "bound": None,
-        "bound_reason": "highspy is not installed",
+        "bound_reason": _evacuation.NO_ROLLING_BOUND,
         "gap": None,
         "notes": [{"item": "hosts/hv9", "reason": "room_unknown", "detail": "nothing is planned onto it"}],
     }

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _itinerary, _plan
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
 
 EVIDENCE: dict[str, t.Any] = {"verdict": "compatible", "scope": "type", "reason": None, "asked": None, "warnings": []}
@@ -91,8 +92,8 @@ SAID: dict[str, tuple[_model.Plan, str]] = {
     ),
     "proven of what is known": (made(partial=True), "Proven, as far as the fleet is known: no plan empties more hosts"),
     "no bound": (
-        made(planning={"gap": None, "bound": None, "bound_reason": "no bound was computed: no highspy"}),
-        "No bound was computed: no highspy.",
+        made(planning={"gap": None, "bound": None, "bound_reason": _evacuation.NO_ROLLING_BOUND}),
+        "No bound was computed: workloads stay behind, and each batch of a rolling maintenance depends on those before",
     ),
     "a lost host": (
         made(

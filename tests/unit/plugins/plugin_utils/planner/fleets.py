@@ -47,6 +47,11 @@ class Sort:
             for kind, cost in self.costs.items()
         }
 
+    def grown(self, kind: str) -> Sort:
+        """With room for one more instance of a type."""
+        more = tuple(total + cost for total, cost in zip(self.total, self.costs[kind], strict=True))
+        return dataclasses.replace(self, total=more)
+
 
 def _gvt(low: int, high: int) -> str:
     return f"low_gm_size: {low}MB\nhigh_gm_size: {high}MB\nfence: 4\nresolution: 1920x1200\nweight: 4\n"

@@ -201,6 +201,37 @@ def test_reasons(facts: Facts, options: dict[str, t.Any], expected: Answer) -> N
     assert said(one) == expected.remedies
 
 
+TWO = {"hv1": host({"t1": 0}, {"vm0": ["t1"], "vm1": ["t1"]}), "hv2": host({"t1": 4})}
+DEMAND = {name: {"cpus": 2, "memory": 9} for name in ("vm0", "vm1")}
+
+
+@pytest.mark.parametrize(
+    ("short", "enough", "words"),
+    [
+        ({"incoming": 1}, {"incoming": 2}, "1 more incoming VM in one batch"),
+        (
+            {"headroom": {"hv2": {"cpus": 3}}, "demand": DEMAND},
+            {"headroom": {"hv2": {"cpus": 4}}, "demand": DEMAND},
+            "1 more free CPU",
+        ),
+        (
+            {"headroom": {"hv2": {"cpus": 2, "memory": 10}}, "demand": DEMAND},
+            {"headroom": {"hv2": {"cpus": 4, "memory": 18}}, "demand": DEMAND},
+            "2 more free CPUs and 8 more MiB of free memory",
+        ),
+        (
+            {"headroom": {"hv2": {"memory": 9}}, "demand": DEMAND, "incoming": 1},
+            {"headroom": {"hv2": {"memory": 18}}, "demand": DEMAND, "incoming": 2},
+            "1 more incoming VM in one batch and 9 more MiB of free memory",
+        ),
+    ],
+)
+def test_a_limit_is_raised_by_what_is_missing(short: dict[str, t.Any], enough: dict[str, t.Any], words: str) -> None:
+    (one,) = planned(TWO, drain("hv1", **short))["stuck"]
+    assert [each["detail"] for each in one["remedies"]] == [f"hv2 has room, were there {words}"]
+    assert planned(TWO, drain("hv1", **enough))["stuck"] == [], "the remedy holds"
+
+
 @pytest.mark.fault("L5")
 def test_only_a_host_in_maintenance_has_the_type() -> None:
     facts = {"hv1": source("t1"), "hv2": host({"t1": 1}), "hv3": host({"t2": 4})}
