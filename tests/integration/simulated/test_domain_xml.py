@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import simulated_fleet
 from ansible_collections.vfio.migration.tests.tools import setup
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.libvirt]
 
 WEB2, OLD = "aaaaaaaa-0000-4000-8000-000000000003", "22222222-0000-4000-8000-000000000001"
 NEW = "eeeeeeee-0000-4000-8000-000000000001"

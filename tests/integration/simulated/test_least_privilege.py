@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.tools import setup
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.over_ssh]
 
 EXAMPLE = setup.ROOT / "docs" / "examples" / "sudoers"
 HOSTS = ("hv1", "hv2", "hv3", "hv4", "hv5", "hv6")
