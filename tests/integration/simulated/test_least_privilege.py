@@ -121,6 +121,24 @@ def test_hosts_that_are_only_asked_need_half_of_it(account: Account) -> None:
     assert "Missing sudo password" in said
 
 
+def test_a_slip_is_refused(limited: Account) -> None:
+    """The command is that of SECURITY.md: ansible -m copy -b."""
+    ansible = ["ansible", "hv1", "-i", str(limited.fleet.inventory), "-e", json.dumps(VARIABLES), "-m", "copy"]
+
+    def copy(dest: str, *words: str) -> tuple[int, bool]:
+        done = subprocess.run(
+            [*ansible, "-a", f"content=fine dest={dest}", *words], cwd=limited.folder, text=True, timeout=120,
+            env={**os.environ, "HOME": str(limited.folder)}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+        return done.returncode, "Missing sudo password" in done.stdout + done.stderr
+
+    assert copy("/etc/slip", "-b") == (2, True)
+    assert limited.inside("hv1", "test -e /etc/slip || echo nothing") == "nothing\n"
+    # The account may write what is its own: it is sudo that refuses.
+    assert copy(f"/home/{USER}/slip") == (0, False)
+    assert limited.inside("hv1", f"cat /home/{USER}/slip") == "fine"
+
+
 FILE = f"/usr/bin/python3 /home/{USER}/.ansible/tmp/ansible-tmp-1/AnsiballZ_mdev.py"
 REFUSED = [
     "id",
