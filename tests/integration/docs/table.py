@@ -153,6 +153,7 @@ INSTEAD: dict[str, str | Act] = {
     "./dev lint": a_gate("lint"),
     "./dev sanity": a_gate("sanity"),
     "./dev bench planner": f"{TOOLS}.benchmarks.planner --sizes 100 --ways library",
+    "./dev bench pairing": f"{TOOLS}.benchmarks.pairing 200",
     # Many minutes otherwise; what they measure has tests of its own.
     "./dev bench readiness": f"{TOOLS}.benchmarks.readiness --help",
     "./dev bench targets": f"{TOOLS}.benchmarks.targets --help",
