@@ -13,3 +13,5 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "fault(id, ...): ids of tests/faults.yml that this test covers; ./dev faults lists them"
     )
     config.addinivalue_line("markers", "thorough: takes minutes as a whole; ./dev test quick leaves it to ./dev test")
+    config.addinivalue_line("markers", "over_ssh: needs hosts behind SSH, so root; a step of its own in ./dev test")
+    config.addinivalue_line("markers", "libvirt: needs libvirt's Python binding; a step of its own in ./dev test")

@@ -37,17 +37,39 @@ def unit(session: Session) -> None:
     session.run("pytest", "-q", "-n", "auto", "tests/unit")
 
 
-def simulated(session: Session, *selection: str) -> None:
-    """Real modules on simulated sysfs; what needs root and SSH says so itself."""
+NO_BINDING = "no Python here has libvirt's binding: install python3-libvirt."
+QUICK = "not thorough"
+"""Without whole playbooks and the crash at every step, which take minutes."""
+
+
+def simulated(session: Session, *marks: str) -> None:
+    """Real modules on simulated sysfs, as far as the marks of the tests fit; what a machine may lack is a step each."""
     problem = inplace.missing()
     if problem:
         raise LeftOut(problem)
-    session.run("pytest", "-q", *selection, "tests/integration/simulated")
+    session.run("pytest", "-q", "-m", " and ".join(marks), "tests/integration/simulated")
 
 
-def simulated_quick(session: Session) -> None:
-    """Without whole playbooks and the crash at every step, which take minutes."""
-    simulated(session, "-m", "not thorough")
+def in_place(session: Session, *marks: str) -> None:
+    simulated(session, "not over_ssh", "not libvirt", *marks)
+
+
+def over_ssh(session: Session, *marks: str) -> None:
+    problem = namespace.missing()
+    if problem:
+        raise LeftOut(problem)
+    simulated(session, "over_ssh", *marks)
+
+
+def with_libvirt(session: Session) -> None:
+    """All of these are thorough."""
+    if setup.libvirt_python() is None:
+        raise LeftOut(NO_BINDING)
+    simulated(session, "libvirt")
+
+
+def quick(work: t.Callable[..., None]) -> t.Callable[[Session], None]:
+    return lambda session: work(session, QUICK)
 
 
 def conformance(session: Session) -> None:
@@ -61,7 +83,7 @@ def conformance(session: Session) -> None:
 def libvirt(session: Session) -> None:
     """A real libvirt, its test driver, with the Python that has its binding."""
     if setup.libvirt_python() is None:
-        raise LeftOut("no Python here has libvirt's binding: install python3-libvirt.")
+        raise LeftOut(NO_BINDING)
     session.run("pytest", "-q", "tests/integration/libvirt")
 
 
@@ -142,7 +164,6 @@ LINT = (
     Step("ansible-lint production", command("ansible-lint", "--offline", "--nocolor")),
 )
 UNIT = Step("unit, property and import tests", unit)
-SIMULATED = Step("simulated fleet", simulated)
 SANITY = {
     core: Step(f"ansible-test sanity, core {core.version}", functools.partial(ansible_test.sanity, core))
     for core in CORES
@@ -156,7 +177,13 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "lint": LINT,
     "unit": (Step("faults", faults), UNIT),
     "docs": (Step("docs site", docs_site), Step("commands of the docs", docs_commands)),
-    "simulated": (SIMULATED, Step("libvirt", libvirt), Step("browser", browser)),
+    "simulated": (
+        Step("simulated fleet", in_place),
+        Step("simulated fleet, over SSH", over_ssh),
+        Step("simulated fleet, with libvirt", with_libvirt),
+        Step("libvirt", libvirt),
+        Step("browser", browser),
+    ),
     **{f"core-{core.version}": (SANITY[core], UNITS[core]) for core in CORES},
     "molecule": (Step("molecule", molecule),),
     "kernel": (
@@ -167,7 +194,12 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "release": packaging.RELEASE,
 }
 SUITES: dict[str, tuple[Step, ...]] = {
-    "quick": (RUFF, UNIT, Step("simulated fleet, less the thorough tests", simulated_quick)),
+    "quick": (
+        RUFF,
+        UNIT,
+        Step("simulated fleet, less the thorough tests", quick(in_place)),
+        Step("simulated fleet, over SSH, less the thorough tests", quick(over_ssh)),
+    ),
     "sanity": tuple(SANITY.values()),
     **PARTS,
     "all": tuple(itertools.chain.from_iterable(PARTS.values())),

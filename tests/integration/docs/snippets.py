@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
 _RST = re.compile(r"^( *)\.\. code-block:: (\w+)\n\n((?:\1 +.*\n|[ ]*\n)+)", re.MULTILINE)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A whole command in a sentence; the name of a program alone is none.
-_INLINE = re.compile(r"(?<!`)`{1,2}((?:ansible-[a-z]+|\./dev|python) [^`]+?)`{1,2}(?!`)")
+_INLINE = re.compile(r"(?<!`)`{1,2}((?:ansible(?:-[a-z]+)?|antsibull-[a-z]+|virsh|\./dev|python) [^`]+?)`{1,2}(?!`)")
 
 
 class Block(t.NamedTuple):

@@ -5,12 +5,18 @@
 
 A command is run as it is written if its program is known below. A placeholder (a server, an engine for containers, what
 a person does) has its real equivalent in a table; a command that is in none fails the test.
+
+Some are not run a second time here. ``./dev test`` and its parts, ``lint`` and ``sanity`` are what runs this test: it
+is only seen that there are such gates. Guests with a real kernel take minutes to start: the words of ``./dev kernel``
+are only parsed, and tests/integration/kernel does what they do. Of the benchmarks that start fleets only the help is
+shown. What needs a libvirt, or sudo behind SSH, is run by a test that has these.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import typing as t
 from pathlib import Path
@@ -87,6 +93,24 @@ def a_gate(suite: str) -> Act:
     return act
 
 
+def elsewhere(desk: Desk, test: str, words: str) -> None:  # noqa: ARG001
+    """That test has what the command needs, and names the command."""
+    file, name = test.split("::")
+    text = (setup.ROOT / "tests" / "integration" / file).read_text()
+    body = text.partition(f"\ndef {name}(")[2].partition("\n\n\n")[0]
+    assert words in body, f"{test} does not run {words}"
+
+
+def changelog(desk: Desk) -> None:
+    """For a version that was not released yet, in a copy."""
+    copy = ansible_test.copy_of_checkout(desk.folder / "copy" / "ansible_collections" / "vfio" / "migration")
+    galaxy = copy / "galaxy.yml"
+    galaxy.write_text(re.sub(r"^version: .*$", "version: 99.0.0", galaxy.read_text(), flags=re.MULTILINE))
+    desk.shell("antsibull-changelog release", cwd=copy)
+    assert "v99.0.0\n=======\n" in (copy / "CHANGELOG.rst").read_text()
+    assert list((copy / "changelogs" / "fragments").glob("*.yml")) == []
+
+
 SSH = "ssh hv1 cat /sys/kernel/debug/mdev_lab/counters"
 
 
@@ -101,12 +125,18 @@ def schemas(desk: Desk) -> None:  # noqa: ARG001
         assert schema.path(contract).read_text(encoding="ascii") == schema.rendered(contract)
 
 
+DOMAIN_XML = "simulated/test_domain_xml.py::test_libvirt_starts_the_vm_from_its_file"
+LEAST = "simulated/test_least_privilege.py::test_a_slip_is_refused"
+
 INSTEAD: dict[str, str | Act] = {
     "ansible-galaxy collection install vfio.migration": tarball_of_this_checkout,
     "ansible-builder build --tag vfio-migration": build_context,
     "# migrate the VMs with your own tool": migrate(),
     "# migrate the VMs of wave 1 with your own tool": migrate(1),
     "# maintain the hosts that are empty, then go on with the next wave": maintain,
+    "antsibull-changelog release": changelog,
+    "virsh migrate --xml": functools.partial(elsewhere, test=DOMAIN_XML, words="virsh migrate --xml"),
+    "ansible -m copy -b": functools.partial(elsewhere, test=LEAST, words="ansible -m copy -b"),
     "./dev demo": f"{TOOLS}.tools.demo",
     "./dev build": f"{TOOLS}.tools.release",
     "./dev docs": f"{TOOLS}.tools.site",
@@ -123,8 +153,9 @@ INSTEAD: dict[str, str | Act] = {
     "./dev test quick": a_gate("quick"),
     "./dev lint": a_gate("lint"),
     "./dev sanity": a_gate("sanity"),
-    # Hours and minutes otherwise; what they measure has tests of its own.
-    "./dev bench planner": f"{TOOLS}.benchmarks.planner --help",
+    "./dev bench planner": f"{TOOLS}.benchmarks.planner --sizes 100 --ways library",
+    "./dev bench pairing": f"{TOOLS}.benchmarks.pairing 200",
+    # Many minutes otherwise; what they measure has tests of its own.
     "./dev bench readiness": f"{TOOLS}.benchmarks.readiness --help",
     "./dev bench targets": f"{TOOLS}.benchmarks.targets --help",
     # Ends with the test, whatever comes; the folder is the one that the text goes on with.

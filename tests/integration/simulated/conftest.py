@@ -11,26 +11,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
-from ansible_collections.vfio.migration.tests.tools import setup
-
-# Namespace hosts need root; as another user they are left out, and the header of the run says so.
-NO_NAMESPACES = namespace.missing()
-IN_NAMESPACES = ["test_instances_over_ssh.py", "test_least_privilege.py", "test_namespace.py", "test_over_ssh.py"]
-IN_NAMESPACES += ["test_table.py", "test_uevents.py"]
-# Without libvirt's binding the libvirt that knows a fleet's VMs is left out, too.
-WITH_LIBVIRT = ["test_domain_xml.py"]
-collect_ignore = [*(IN_NAMESPACES if NO_NAMESPACES else []), *([] if setup.libvirt_python() else WITH_LIBVIRT)]
 
 CARD = "0000:3b:00.0"
 HOST = "h1"
-
-
-def pytest_report_header() -> str:
-    """Say which kinds of hosts are tested."""
-    hosts = f"simulated hosts: in place{', namespace' if NO_NAMESPACES is None else f'; {NO_NAMESPACES}'}"
-    return hosts if setup.libvirt_python() else f"{hosts}; without libvirt (python3-libvirt)"
 
 
 def card(**keys: t.Any) -> dict[str, t.Any]:

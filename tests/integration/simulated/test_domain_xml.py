@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import simulated_fleet
 from ansible_collections.vfio.migration.tests.tools import setup
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.libvirt]
 
 WEB2, OLD = "aaaaaaaa-0000-4000-8000-000000000003", "22222222-0000-4000-8000-000000000001"
 NEW = "eeeeeeee-0000-4000-8000-000000000001"
@@ -27,6 +27,15 @@ DOMAIN = """<domain type='kvm'><name>{}</name><uuid>{}</uuid><memory>1048576</me
 <os><type arch='x86_64'>hvm</type></os>
 <devices><hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='{}'/></source></hostdev>
 </devices>{}</domain>"""
+START = """
+import libvirt, pathlib, sys
+import xml.etree.ElementTree as tree
+target = libvirt.open("test:///default")
+text = pathlib.Path(sys.argv[1]).read_text()
+vm = target.createXML(text, libvirt.VIR_DOMAIN_START_VALIDATE)
+devices = tree.fromstring(vm.XMLDesc()).findall("devices/hostdev/source/address")
+print(vm.name(), vm.UUIDString(), vm.isActive(), *(device.get("uuid") for device in devices))
+"""
 SHUT_OFF = "<test:runstate xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>5</test:runstate>"
 
 
@@ -72,6 +81,16 @@ def test_targets_write_what_the_vm_shall_be_there(run: t.Callable[..., str], tmp
     assert NEW in file.read_text()
     assert OLD not in file.read_text()
     assert [one.name for one in file.parent.iterdir()] == [file.name], "not of the VM that a driver refused"
+
+
+def test_libvirt_starts_the_vm_from_its_file(run: t.Callable[..., str], tmp_path: pathlib.Path) -> None:
+    """As the target's does when virsh migrate --xml hands it over; the test driver itself cannot migrate."""
+    run("prepare_targets", targets_plan=plan(), targets_domain_xml=str(tmp_path / "xml"), targets_fail=False)
+    started = subprocess.run(
+        [str(setup.libvirt_python()), "-c", START, str(tmp_path / "xml" / f"{WEB2}.xml")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert started.stdout.split() == ["web2", WEB2, "1", NEW], started.stderr
 
 
 def test_vm_without_a_domain_is_ready_and_says_why_there_is_no_file(

@@ -36,7 +36,7 @@ class Office(test_targets.Site):
         self.inventory = fleet.inventory
 
     def command(self, name: str, *words: str) -> list[str]:
-        if name != "plan_evacuation":
+        if name not in ("plan_evacuation", "readiness"):
             return super().command(name, *words)
         playbook = (sys.executable, "-m", "ansible", "playbook", f"vfio.migration.{name}")
         return [*playbook, "-i", str(self.inventory), *words]
@@ -113,6 +113,21 @@ def test_the_readme_shows_what_the_demo_prints(office: Office) -> None:
     # The name of a plan is made of everything in it, ids of processes too.
     text, expected = (re.sub(r"plan-\w+", "plan-", found[1]) for found in (printed, shown))
     assert text == expected
+
+
+def test_the_readme_shows_what_readiness_prints(office: Office) -> None:
+    readme = (test_targets.ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(VFIO migration readiness, .*?)```", readme, re.DOTALL)
+    printed = re.search(r"^(VFIO migration readiness, .*?)^ok: ", office.run("readiness"), re.DOTALL | re.MULTILINE)
+    assert shown
+    assert printed
+    # When it was, and a process of that day.
+    text, expected = (re.sub(r"\d{4}-[\d-]+T[\d:]+Z|pid:\d+", "", found[1]) for found in (printed, shown))
+    begin, end = expected.split("  [...]\n")
+    assert text.startswith(begin)
+    assert text.endswith(end)
+    blocks = re.findall(r"^  (?:mdev|vfio) .*$", text[len(begin) : -len(end)], re.MULTILINE)
+    assert len(blocks) == 3, "as many as the sentence above it says"
 
 
 @pytest.mark.fault("P10")

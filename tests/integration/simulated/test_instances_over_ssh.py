@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import CARD, HOST, card, one_host
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.over_ssh]
 
 TREE = pathlib.Path(__file__).parents[3] / ".cache" / "tree"
 TYPE = "lab-A1"

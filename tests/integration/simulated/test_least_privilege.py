@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.tools import setup
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.over_ssh]
 
 EXAMPLE = setup.ROOT / "docs" / "examples" / "sudoers"
 HOSTS = ("hv1", "hv2", "hv3", "hv4", "hv5", "hv6")
@@ -119,6 +119,24 @@ def test_hosts_that_are_only_asked_need_half_of_it(account: Account) -> None:
     plan = str(setup.ROOT / "tests" / "plans" / "small.json")
     said = account.play("prepare_targets", targets_plan=plan, targets_revalidate=True, code=2)
     assert "Missing sudo password" in said
+
+
+def test_a_slip_is_refused(limited: Account) -> None:
+    """The command is that of SECURITY.md: ansible -m copy -b."""
+    ansible = ["ansible", "hv1", "-i", str(limited.fleet.inventory), "-e", json.dumps(VARIABLES), "-m", "copy"]
+
+    def copy(dest: str, *words: str) -> tuple[int, bool]:
+        done = subprocess.run(
+            [*ansible, "-a", f"content=fine dest={dest}", *words], cwd=limited.folder, text=True, timeout=120,
+            env={**os.environ, "HOME": str(limited.folder)}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+        return done.returncode, "Missing sudo password" in done.stdout + done.stderr
+
+    assert copy("/etc/slip", "-b") == (2, True)
+    assert limited.inside("hv1", "test -e /etc/slip || echo nothing") == "nothing\n"
+    # The account may write what is its own: it is sudo that refuses.
+    assert copy(f"/home/{USER}/slip") == (0, False)
+    assert limited.inside("hv1", f"cat /home/{USER}/slip") == "fine"
 
 
 FILE = f"/usr/bin/python3 /home/{USER}/.ansible/tmp/ansible-tmp-1/AnsiballZ_mdev.py"

@@ -81,10 +81,10 @@ def test_the_end_of_the_block_leaves_nothing_not_even_a_hung_reader() -> None:
     assert child.wait(5) != 0
 
 
-REACHES = ["in_place"] + (["namespace"] if os.geteuid() == 0 else [])
+OWNERS = [("in_place", "idle"), ("in_place", "hang"), pytest.param("namespace", "idle", marks=pytest.mark.over_ssh)]
 
 
-@pytest.mark.parametrize(("reach", "state"), [(reach, "idle") for reach in REACHES] + [("in_place", "hang")])
+@pytest.mark.parametrize(("reach", "state"), OWNERS)
 def test_kill_9_of_the_owner_leaves_nothing(reach: str, state: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", OWNER, reach, state]

@@ -19,6 +19,8 @@ import pytest
 from ansible_collections.vfio.migration.tests.fleet.simulated import namespace, scenario
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
+pytestmark = pytest.mark.over_ssh
+
 HELD = "11111111-0000-4000-8000-000000000001"
 FRESH = "77777777-0000-4000-8000-000000000001"
 PYUDEV = """

@@ -17,6 +17,8 @@ import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
+pytestmark = pytest.mark.over_ssh
+
 TREE = pathlib.Path(__file__).parents[3] / ".cache" / "tree"
 CARD = "0000:3b:00.0"
 USED, IDLE = "11111111-0000-4000-8000-000000000001", "11111111-0000-4000-8000-000000000002"

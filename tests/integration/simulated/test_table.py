@@ -14,7 +14,7 @@ from ansible_collections.vfio.migration.tests.fleet.conformance.compare import u
 from ansible_collections.vfio.migration.tests.fleet.conformance.table import ROWS, Row
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import simulated_fleet
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.over_ssh]
 ALIKE = [row for row in ROWS if row.differs is None]
 
 

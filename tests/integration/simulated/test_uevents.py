@@ -18,7 +18,7 @@ from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import CARD, HOST, card, one_host
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.over_ssh]
 
 UUID = "aaaaaaaa-0000-4000-8000-000000000001"
 FRESH = "bbbbbbbb-0000-4000-8000-000000000001"
