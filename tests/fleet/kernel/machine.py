@@ -32,6 +32,7 @@ UP = "guest is up"
 """What /etc/rc of a guest says on its console at the end."""
 BOOT_SECONDS = 180.0
 STEP = 0.05
+EMULATION = "tcg,thread=multi,tb-size=256"
 
 # Nothing that only costs time under emulation.
 KERNEL_OPTIONS = (
@@ -40,17 +41,31 @@ KERNEL_OPTIONS = (
 )
 
 
+# What a CPU begins with, in real mode: write 16 to the port of isa-debug-exit, whereupon QEMU ends with 2 * 16 + 1.
+RESET_VECTOR = bytes.fromhex("ba0105 b010 ee f4ebfd")  # mov dx, 0x501; mov al, 16; out dx, al; hlt, for ever
+FIRMWARE = RESET_VECTOR.rjust(65536 - 16 + len(RESET_VECTOR), b"\0").ljust(65536, b"\0")
+FIRMWARE_RAN = 33
+PROBE_SECONDS = 10.0
+
+
 @functools.cache
 def accelerator() -> str:
-    """Hardware virtualisation where a virtual machine really comes to life with it, else emulation."""
-    words = ["qemu-system-x86_64", "-accel", "kvm", "-M", "pc", "-cpu", "max", "-m", "16", "-nodefaults"]
-    words += ["-display", "none", "-S", "-qmp", "stdio"]
-    orders = b'{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(words, input=orders, capture_output=True, env=_environment(), timeout=10, check=False)
-        if done.returncode == 0:
-            return "kvm"
-    return "tcg,thread=multi,tb-size=256"
+    """Hardware virtualisation where a virtual CPU really runs with it, else emulation."""
+    return "kvm" if runs("kvm") else EMULATION
+
+
+def runs(accel: str) -> bool:
+    """Whether a virtual CPU gets to its first instructions, within seconds: /dev/kvm alone promises nothing."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired), tempfile.NamedTemporaryFile() as firmware:
+        firmware.write(FIRMWARE)
+        firmware.flush()
+        words = ["qemu-system-x86_64", "-accel", accel, "-M", "pc", "-cpu", "max", "-m", "16", "-nodefaults"]
+        words += ["-no-user-config", "-display", "none", "-bios", firmware.name, "-device", "isa-debug-exit"]
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), timeout=PROBE_SECONDS, check=False
+        )
+        return done.returncode == FIRMWARE_RAN
+    return False
 
 
 def _environment() -> dict[str, str]:

@@ -10,6 +10,8 @@ import itertools
 import lzma
 import pathlib
 import struct
+import subprocess
+import typing as t
 
 import pytest
 
@@ -114,6 +116,35 @@ def test_what_is_no_kernel_is_refused(data: bytes, error: str, tmp_path: pathlib
     with pytest.raises(FleetError, match=error):
         vmlinux.extract(tmp_path / "vmlinuz", tmp_path / "vmlinux")
     assert not (tmp_path / "vmlinux").exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "chosen"),
+    [
+        (machine.FIRMWARE_RAN, "kvm"),
+        (0, machine.EMULATION),
+        (1, machine.EMULATION),
+        (subprocess.TimeoutExpired("qemu", 10), machine.EMULATION),
+        (FileNotFoundError("qemu"), machine.EMULATION),
+    ],
+)
+def test_hardware_is_used_only_where_a_virtual_cpu_ran(
+    outcome: int | Exception, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(words: list[str], **options: t.Any) -> subprocess.CompletedProcess[bytes]:
+        assert "-S" not in words
+        assert options["timeout"] > 0
+        if isinstance(outcome, Exception):
+            raise outcome
+        return subprocess.CompletedProcess(words, outcome, b"", b"")
+
+    monkeypatch.setattr("subprocess.run", run)
+    assert machine.accelerator.__wrapped__() == chosen
+
+
+def test_the_first_instructions_are_where_a_cpu_begins() -> None:
+    assert len(machine.FIRMWARE) == 65536
+    assert machine.FIRMWARE[-16:].startswith(machine.RESET_VECTOR)
 
 
 BOOTED = image.Image("6.1", pathlib.Path("/images/6.1"))
