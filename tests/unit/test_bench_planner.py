@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import pathlib
 import typing as t
 
 import pytest
@@ -28,6 +31,8 @@ def judged(*rows: Row, cached: Cached | None = None) -> dict[str, bool]:
 FAST = "10000 hosts: pairing, classes and the library's search < 2 CPU s"
 PROVEN = "10000 hosts: the same with bound < 30 CPU s"
 LEAN = "10000 hosts: with bound < 256 MiB above the facts"
+WHOLE = "10000 hosts: the whole plan, explained, with bound < 30 CPU s"
+WHOLE_LEAN = "10000 hosts: the whole plan < 256 MiB above the facts"
 CLOSED = "gap 0 on at least 90 %"
 CLOSE = "gap never above max(1, 0.1 %)"
 ALONE = "the library alone <= 5 % below the bound at 95 % use, in hosts and in VMs"
@@ -43,6 +48,10 @@ READ = "10000 hosts: planning from the fact cache <= 3 x parsing it"
         ([row("highs", 100, (5, 100), solve=28.9)], PROVEN, True),
         ([row("highs", 100, (5, 100), solve=29.1)], PROVEN, False),
         ([row("highs", 100, (5, 100), memory=256.5)], LEAN, False),
+        ([row("plan", 100, (5, 100), solve=28.9)], WHOLE, True),
+        ([row("plan", 100, (5, 100), solve=29.1)], WHOLE, False),
+        ([row("plan", 100, (5, 100), memory=255.5)], WHOLE_LEAN, True),
+        ([row("plan", 100, (5, 100), memory=256.5)], WHOLE_LEAN, False),
         ([row("highs", 100, (5, 100))] * 9 + [row("highs", 99, (5, 100), fleet="g")], CLOSED, False),
         ([row("highs", 100, (5, 100), fleet=f"{n}") for n in range(9)] + [row("highs", 99, (5, 100))], CLOSED, True),
         ([row("highs", 99, (5, 100))], CLOSE, True),
@@ -80,3 +89,22 @@ def test_the_suite_is_what_was_promised() -> None:
     assert {spec.hosts for spec in planner.SUITE} == {100, 1000, 10000}
     assert all(0.5 <= spec.used <= 0.95 and 0.02 <= spec.drained <= 0.1 for spec in planner.SUITE)
     assert all(5 <= spec.strings <= 50 for spec in planner.SUITE)
+
+
+@pytest.mark.parametrize(
+    ("way", "hosts", "reason"),
+    [("milp", 1000, None), ("milp", 10000, "more than 1000 hosts"), ("plan", 10000, None)],
+)
+def test_what_is_not_measured_is_said(way: str, hosts: int, reason: str | None) -> None:
+    spec = next(spec for spec in planner.SUITE if spec.hosts == hosts)
+    found = planner.why_left_out(spec, way, 1000)
+    assert found == (None if reason is None else (spec.label, way, reason))
+
+
+def test_what_is_left_out_is_printed_and_recorded(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    planner.run(argparse.Namespace(sizes=[1000], ways=["milp"], milp_hosts=100, json=report))
+    left_out = json.loads(report.read_text())["left_out"]
+    assert len(left_out) == sum(spec.hosts == 1000 for spec in planner.SUITE)
+    assert {each["reason"] for each in left_out} == {"more than 100 hosts"}
+    assert capsys.readouterr().out.count("milp  left out: more than 100 hosts\n") == len(left_out)

@@ -66,11 +66,13 @@ SORTS = (
     Sort("i915", False, (128, 768, 8), {"i915-a": (128, 384, 4), "i915-b": (64, 384, 4)},
          {"i915-a": _gvt(128, 384), "i915-b": _gvt(64, 384)}),
     Sort("mtty", False, (3,), {"mtty-1": (1,), "mtty-2": (2,)}, {}),
-    Sort("drv", False, (2,), {"drv-1": (1,), "drv-2": (1,)}, {}),
-    Sort("one", False, (2,), {"one-1": (1,)}, {}),
+    Sort("drv", False, (4,), {"drv-1": (1,), "drv-2": (1,)}, {}),
+    Sort("one", False, (3,), {"one-1": (1,)}, {}),
 )  # fmt: skip
 ODD_ROOM = st.sampled_from([None, 0, 1, 2])
-ANSWERS = st.sampled_from(["yes"] * 5 + ["no", "?busy"])
+ANSWERS = st.sampled_from(["yes"] * 12 + ["no", "?busy"])
+FILLED = st.sampled_from([(2, 3)] * 2 + [(0, 1)] * 3 + [(0, 3)])
+"""Instances on the parents of a host, least and most: some are full and others have room, so that somebody can move."""
 RELEASES = (1, 2)
 
 
@@ -78,7 +80,7 @@ RELEASES = (1, 2)
 def cases(draw: st.DrawFn, rolling: bool, odd: bool = True) -> Case:
     """Up to five hosts. ``odd``: some facts make no sense, or are missing."""
     sorts = draw(st.lists(st.sampled_from(SORTS), min_size=1, max_size=2, unique_by=lambda sort: sort.driver))
-    names = [f"hv{number}" for number in range(1, draw(st.integers(2, 5)) + 1)]
+    names = [f"hv{number}" for number in range(1, draw(st.sampled_from([2, 3, 4, 4, 5])) + 1)]
     facts = {name: draw(_hosts(number, sorts, odd)) for number, name in enumerate(names)}
     if odd and draw(st.integers(0, 9)) == 0:
         facts[draw(st.sampled_from(names))] = {}
@@ -91,10 +93,11 @@ def _hosts(draw: st.DrawFn, number: int, sorts: t.Sequence[Sort], odd: bool) -> 
     devices: list[t.Any] = []
     verdicts: list[t.Any] = []
     release = draw(st.sampled_from(RELEASES))
-    for place in range(draw(st.sampled_from([1, 1, 2]))):
+    filled = st.integers(*draw(FILLED))
+    for place in range(draw(st.sampled_from([1, 2, 2]))):
         sort = draw(st.sampled_from(sorts))
         address = f"p{place}"
-        taken = _fill(draw, sort)
+        taken = _fill(draw, sort, draw(filled))
         parts.append(_parent(draw, sort, address, release, taken, odd))
         for kind in taken:
             devices.append(_with_driver(_mdev(number, len(devices), sort, address, kind, release), sort.driver))
@@ -114,9 +117,9 @@ def _hosts(draw: st.DrawFn, number: int, sorts: t.Sequence[Sort], odd: bool) -> 
     return fleet_data.host(*parts, *devices, *workloads, verdicts=verdicts)
 
 
-def _fill(draw: st.DrawFn, sort: Sort) -> list[str]:
+def _fill(draw: st.DrawFn, sort: Sort, times: int) -> list[str]:
     taken: list[str] = []
-    for _time in range(draw(st.integers(0, 3))):
+    for _time in range(times):
         fitting = [kind for kind, room in sort.room(taken).items() if room]
         if fitting:
             taken.append(draw(st.sampled_from(fitting)))
@@ -154,7 +157,7 @@ def _workloads(draw: st.DrawFn, host: int, devices: t.Sequence[t.Any], odd: bool
         if odd and device["kind"] == "mdev":
             device["in_use_by"] = draw(st.sampled_from([device["in_use_by"]] * 7 + [[], None]))
         if device["in_use_by"] and not (odd and draw(st.integers(0, 9)) == 0):
-            owned.setdefault(draw(st.integers(0, 3)), []).append(device["id"])
+            owned.setdefault(draw(st.integers(0, 5)), []).append(device["id"])
     return [fleet_data.workload(f"vm{host}{number}", *names) for number, names in sorted(owned.items())]
 
 
@@ -164,7 +167,9 @@ def _options(draw: st.DrawFn, facts: Facts, rolling: bool) -> Options:
     some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
     options: Options = {}
     if not rolling:
-        options["drain"] = draw(some)
+        held = {name: len((own.get("vfio_migration") or {"workloads": []})["workloads"]) for name, own in facts.items()}
+        fullest = sorted(names, key=lambda name: -held[name])
+        options["drain"] = draw(st.one_of(some, st.just(fullest[:1]), st.just(fullest[:2])))
     elif draw(st.booleans()):
         options["rolling"] = {"max_unavailable": draw(st.integers(1, 2))}
     else:

@@ -11,12 +11,12 @@ import typing as t
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _contracts, _nodes, _pairing, _plan
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation, _fold, _highs, _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation, _fold, _highs, _policy, _solve
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._checker import violations
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
@@ -43,6 +43,20 @@ def test_a_drain_keeps_every_rule(case: Case) -> None:
     plan, wrong = planned(case)
     event(f"{min(3, len(plan['moves']))} moves, {min(2, len(plan['stuck']))} stuck")
     assert wrong == []
+
+
+def test_a_good_share_of_the_drains_moves_more_than_one_vm() -> None:
+    """Of always the same cases: what nobody moves in proves little."""
+    moves: list[int] = []
+
+    @settings(FEW, derandomize=True, database=None, phases=[Phase.generate])
+    @given(fleets.cases(rolling=False))
+    def count(case: Case) -> None:
+        moves.append(len(_evacuation.plan(case.facts, case.options, fleet_data.NOW, fleet_data.DAY)["moves"]))
+
+    count()
+    assert len(moves) >= FEW.max_examples
+    assert sum(number >= 2 for number in moves) >= len(moves) / 4, moves
 
 
 @pytest.mark.fault("L1", "L2", "L3", "L4", "L7")
@@ -80,6 +94,26 @@ def test_a_drain_of_a_tiny_fleet_is_as_good_as_it_gets(proven: bool, case: Case)
     assert planning["bound"]
     assert planning["bound"]["hosts"] >= best.hosts
     assert planning["bound"]["workloads"] >= best.vms
+
+
+@pytest.mark.fault("L3", "L7")
+@FEW
+@given(fleets.cases(rolling=False))
+def test_without_going_through_everything_a_bound_that_is_true_is_reached(case: Case) -> None:
+    """In a fleet that is too large for that, only the models of the solver close a gap."""
+    hosts = _nodes.load(case.facts)
+    policy = _policy.read(case.options, hosts)
+    pairings = _pairing.pairings(case.facts, fleet_data.DAY, fleet_data.NOW)
+    best = exhaustive.best(_fold.fold(pairings, hosts, policy).problem)
+    with mock.patch.object(_solve, "exact", return_value=None):
+        planning = _evacuation.of_pairings(hosts, pairings, policy, fleet_data.NOW)["planning"]
+    assert planning
+    bound = planning["bound"]
+    assert bound
+    assert bound["hosts"] >= best.hosts
+    is_tight = (bound["hosts"], bound["workloads"]) == (best.hosts, best.vms)
+    event(f"tight: {is_tight}, by {bound['method']}")
+    assert not is_tight or planning["gap"] == {"hosts": 0, "workloads": 0}
 
 
 @FEW
