@@ -25,7 +25,7 @@ from ansible_collections.vfio.migration.tests.fleet.simulated.driver import FIRS
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
 
 from .compare import comparable
-from .table import COUNTED, EXCLUSIVE, FAULTS, OTHER_PCI, PATHS, PCI, PLATFORM, TYPES, Row, Step, turn
+from .table import BY_RULE, COUNTED, EXCLUSIVE, FAULTS, ONE, OTHER_PCI, PATHS, PCI, PLATFORM, TYPES, Row, Step, turn
 
 Act = dict[str, t.Any]
 Results = dict[str, t.Any]
@@ -114,6 +114,9 @@ class Kernel:
     def __init__(self, fleet: KernelFleet) -> None:
         self.fleet = fleet
         self.reset = [{"write": f"{LAB}/counters", "data": "0"}]
+        for parent, (rule, accepts) in BY_RULE.items():
+            self.reset += [{"write": f"{LAB}/{parent}/rule", "data": rule}]
+            self.reset += [{"write": f"{LAB}/{parent}/accepts", "data": accepts}] if accepts else []
         self.counted = {"read": f"{LAB}/counters"}
 
     def counts(self, told: str) -> Counts:
@@ -144,6 +147,11 @@ class Kernel:
 # ------------------------------------------------------------------ the simulated twin
 
 
+def _rule(address: str) -> str | dict[str, t.Any]:
+    rule, accepts = BY_RULE.get(address, ("older_minor_accepted", ""))
+    return {"name": rule, "accepts": [accepts]} if accepts else rule
+
+
 def _parent(model: str, **more: t.Any) -> dict[str, t.Any]:
     described = model != "counted"
     types: dict[str, t.Any] = {}
@@ -169,26 +177,26 @@ def _parent(model: str, **more: t.Any) -> dict[str, t.Any]:
     }
 
 
-def _platform(model: str) -> dict[str, t.Any]:
+def _platform(address: str, model: str) -> dict[str, t.Any]:
     parent = _parent(model, kind="platform")
     for name, described in parent["types"].items():
-        described.update(rule="older_minor_accepted", string=f"platform-{name[-2:]}-4.2")
+        described.update(rule=_rule(address), string=f"platform-{name[-2:]}-4.2")
     return parent
 
 
-def _pci(model: str, vendor: str, device: str) -> dict[str, t.Any]:
+def _pci(model: str, vendor: str, device: str, **more: t.Any) -> dict[str, t.Any]:
     card = {"vendor": vendor, "device": device, "subsystem_vendor": "1af4", "subsystem_device": "1100"}
-    return _parent(model, **card, **{"class": "0x00ff00"})
+    return _parent(model, **card, **{"class": "0x00ff00"}, **more)
 
 
 def twin(kernel: str) -> dict[str, t.Any]:
     """The scenario of a simulated host like ``guest``. Debian builds its kernels without character devices of VFIO."""
     parents = {
-        PLATFORM: _platform("shared"),
-        EXCLUSIVE: _platform("exclusive"),
-        COUNTED: _platform("counted"),
+        PLATFORM: _platform(PLATFORM, "shared"),
+        EXCLUSIVE: _platform(EXCLUSIVE, "exclusive"),
+        COUNTED: _platform(COUNTED, "counted"),
         PCI: _pci("shared", "1234", "11e8"),
-        OTHER_PCI: _pci("exclusive", "1b36", "0005"),
+        OTHER_PCI: _pci("exclusive", "1b36", "0005", rule=_rule(OTHER_PCI)),
     }
     return {"version": 1, "hosts": {HOST: {"kernel": f"{kernel}.0", "cdev": False, "parents": parents}}}
 
@@ -215,8 +223,11 @@ class Simulated:
 
     def acts(self, knob: str, *values: t.Any) -> list[Act]:
         if knob == "fault":
-            parent, number, _level, name, op = values
+            parent, number, level, name, op = values
             node = f"parents/{parent}/types/mdev_lab-A{number}/migration_version"
+            if level == "device":
+                # Of one instance and not, as there, of all of a type.
+                node = f"devices/{ONE}/migration_version"
             return [self._ask("fault_set", fault={"node": node, "op": op, **_fault(name)})]
         if knob == "create_errno":
             node = f"parents/{values[0]}/types/*/create"

@@ -23,6 +23,9 @@ PATHS = {
 }
 """Parents: three platform devices with a pool of four units, with one type at a time, and with the core's counter; and
 two PCI functions."""
+ACCEPTED = "another-string-1"
+BY_RULE = {EXCLUSIVE: ("exact", ""), COUNTED: ("asymmetric", ACCEPTED), OTHER_PCI: ("lying", "")}
+"""Parents that do not accept what is older: their rule, and what alone an asymmetric one accepts."""
 TYPES = {"mdev_lab-A1": 1, "mdev_lab-A2": 2, "mdev_lab-A4": 4}
 """What each type takes of the pool."""
 STRING = "platform-A1-4.2"
@@ -31,13 +34,22 @@ UUID = "aaaaaaaa-0000-4000-8000-%012d"
 ONE, TWO, THREE = (UUID % number for number in (1, 2, 3))
 
 
+class Differs(t.NamedTuple):
+    """``answers``: what the simulator says instead, by the number of the step, the first being 0. ``left``: names of
+    what is started and therefore not yet waited for there."""
+
+    why: str
+    answers: t.Mapping[int, t.Any]
+    left: tuple[str, ...] = ()
+
+
 class Row(t.NamedTuple):
     """``steps``: what is done, and its answer; ANY where the answer is compared but is not worth a word here.
-    ``differs``: why the two cannot be the same here."""
+    ``differs``: what cannot be the same here, and why."""
 
     name: str
     steps: tuple[tuple[Step, t.Any], ...]
-    differs: str | None = None
+    differs: Differs | None = None
 
 
 ANY = object()
@@ -114,7 +126,7 @@ def removed(uuid: str = ONE) -> tuple[Step, t.Any]:
     return write(f"{BUS}/{uuid}/remove", "1"), 1
 
 
-def does(name: str, *steps: tuple[Step, t.Any], differs: str | None = None) -> Row:
+def does(name: str, *steps: tuple[Step, t.Any], differs: Differs | None = None) -> Row:
     return Row(name, steps, differs)
 
 
@@ -211,6 +223,17 @@ STRANGE = tuple(
         (read(VERSION), f"{STRING}\n"),
     ),
     does(
+        "what the instances of a type answer, and not the type",
+        made(),
+        made(TWO, number=2),
+        (turn("fault", PLATFORM, 1, "device", "EPERM", "any"), DONE),
+        (read(f"{BUS}/{ONE}/migration_version"), "EPERM"),
+        (write(f"{BUS}/{ONE}/migration_version", STRING), "EPERM"),
+        (read(VERSION), f"{STRING}\n"),
+        (write(VERSION, STRING), len(STRING)),
+        (read(f"{BUS}/{TWO}/migration_version"), "platform-A2-4.2\n"),
+    ),
+    does(
         "a read that hangs",
         (turn("fault", PLATFORM, 1, "type", "hang", "read"), DONE),
         (start(read(VERSION)), DONE),
@@ -290,6 +313,32 @@ WRITES = (
             ("truncate", "name", DONE),
         )
     ),
+)
+
+OLDER, LIAR = "platform-A1-4.1", "1b36-0005-A1"
+RULES = tuple(
+    does(
+        f"what {rule} accepts",
+        made(ONE, parent),
+        *(
+            step
+            for data, of_type, of_device in answers
+            for step in (
+                (write(f"{type_dir(parent)}/migration_version", data), len(data) if of_type else "EINVAL"),
+                (write(f"{BUS}/{ONE}/migration_version", data), len(data) if of_device else "EINVAL"),
+            )
+        ),
+    )
+    for rule, parent, answers in (
+        # strings, and whether type and device accept them; ACCEPTED is all that the asymmetric one takes
+        ("exact", EXCLUSIVE, ((STRING, True, True), (OLDER, False, False), (f"{STRING}\n", True, True))),
+        ("asymmetric", COUNTED, ((STRING, False, False), (OLDER, False, False), (ACCEPTED, True, True))),
+        (
+            "lying",
+            OTHER_PCI,
+            ((f"{LIAR}-4.2", True, False), (f"{LIAR}-4.1", True, False), (f"{LIAR}-4.3", False, False)),
+        ),
+    )
 )
 
 UEVENTS = (
@@ -555,7 +604,11 @@ HELD = (
         (awaited(0.3, "second"), "ENODEV"),
         (turn("release"), DONE),
         (awaited(), 1),
-        differs="FUSE lets one writer of a file in at a time: the second waits for the first, and gets ENODEV after it",
+        differs=Differs(
+            "FUSE lets one writer of a file in at a time: the second waits for the first, and gets ENODEV after it",
+            {7: "waits"},
+            ("second",),
+        ),
     ),
     does(
         "a held device, to look at",
@@ -602,7 +655,7 @@ GONE = (
         (opened(f"{BUS}/{ONE}/migration_version", "rw"), DONE),
         removed(),
         (on("write_on", data=""), "ENODEV"),
-        differs="FUSE does not ask about a write of no bytes: it is done, whatever became of the file",
+        differs=Differs("FUSE does not ask about a write of no bytes: it is done, whatever became of the file", {3: 0}),
     ),
     does(
         "files kept open while the same UUID is made again",
@@ -698,4 +751,4 @@ NOBODY = (
     ),
 )
 
-ROWS = (*READS, *STRANGE, *WRITES, *UEVENTS, *CREATES, *REMOVES, *HELD, *GONE, *NOBODY)
+ROWS = (*READS, *STRANGE, *WRITES, *RULES, *UEVENTS, *CREATES, *REMOVES, *HELD, *GONE, *NOBODY)

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.vfio.migration.tests.fleet.conformance.compare import comparable, differences, unexpected
-from ansible_collections.vfio.migration.tests.fleet.conformance.table import ROWS, does, read, write
+from ansible_collections.vfio.migration.tests.fleet.conformance.table import ROWS, Differs, does, read, write
 
 ROW = does("row", (write("/sys/x/create", "a"), 1), (read("/sys/x/name"), "n\n"))
 
@@ -68,6 +68,26 @@ def test_each_difference_is_said(what: str, value: t.Any, sentence: str) -> None
     assert differences(ROW, kernel, kernel) == []
     (found,) = differences(ROW, kernel, simulated)
     assert sentence in found
+
+
+EXCUSED = does("row", *ROW.steps, differs=Differs("names are longer there", {1: "name\n"}))
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentences"),
+    [
+        ([1, "name\n"], []),
+        ([1, "n\n"], ["both are alike now, strike from the table that names are longer there"]),
+        ([1, "EIO"], ["the kernel answers 'n\\n', the simulator 'EIO'"]),
+        (["EPERM", "name\n"], ["the kernel answers 1, the simulator 'EPERM'"]),
+    ],
+)
+def test_only_the_difference_that_the_table_names_is_excused(answers: list[t.Any], sentences: list[str]) -> None:
+    kernel = comparable(report(), 0)["rows"]["row"]
+    kernel["answers"] = kernel["answers"][:2]
+    found = differences(EXCUSED, kernel, {**kernel, "answers": answers})
+    assert [one.partition(": ")[2] for one in found] == sentences
+    assert len(differences(EXCUSED, kernel, {**kernel, "answers": [1, "name\n"], "went": []})) == 1
 
 
 def test_an_answer_that_the_table_does_not_know_is_said() -> None:
