@@ -75,7 +75,7 @@ class Host:
     def __init__(self, fleet: Fleet, ledger: pathlib.Path) -> None:
         self.fleet = fleet
         self.ledger = ledger
-        self.read_timeout = 1.0
+        self.read_timeout = 5.0
         self.libvirt = ledger.parent / "libvirt"
 
     def fault(self, node: str, **fault: t.Any) -> None:
