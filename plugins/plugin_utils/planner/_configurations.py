@@ -18,7 +18,7 @@ import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._crowd import Crowd
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._highs import INFINITY, SLACK, Model
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._highs import INFINITY, SLACK, Answer, Model
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._packing import Load
 
 Aim = t.Literal["hosts", "vms"]
@@ -54,6 +54,14 @@ WORK = 100_000
 """Columns times nodes of a search in whole numbers."""
 LEAST = 10
 """But no fewer nodes than these."""
+CLEAR = 2.0
+"""It is clear whether a host is emptied where deciding otherwise costs so many VMs."""
+MISSING = 100.0
+"""What it costs when a VM of a host that is to be emptied finds no place: far more than any VM is worth."""
+LOSS = 3.0
+"""Loads that lose no more VMs than this may be of use in whole numbers when the hosts are known."""
+BACK = 1
+"""So many hosts of each load are given back when numbers are made whole: the rest needs some choice."""
 MANY = 4000
 """With so many loads none are added for whole numbers: the solver needs seconds for its first node then."""
 
@@ -150,15 +158,21 @@ class Loads:
             state = after
 
 
-def demanded(crowd: Crowd, model: Model, emptied: int) -> tuple[list[int], list[int]]:
+def demanded(crowd: Crowd, model: Model, emptied: int, missing: float | None = None) -> tuple[list[int], list[int]]:
     """Columns for drained hosts and for VMs that leave, and their rows: one for each class of VMs, of which as many
-    leave as the hosts that are emptied had; and one for the hosts, of which at least so many are emptied."""
+    leave as the hosts that are emptied had; and one for the hosts, of which at least so many are emptied.
+
+    :arg missing: what it costs when one VM less leaves than that; None if that must not be.
+    """
     drains = [model.column(count, integer=True) for count in crowd.drained]
     leaving = [model.column(len(members), integer=True) for members in crowd.vms]
     needed: list[dict[int, float]] = [{column: 1.0} for column in leaving]
     for column, drain in zip(drains, crowd.drains, strict=True):
         for vms, number in drain:
             needed[vms][column] = -float(number)
+    if missing is not None:
+        for row in needed:
+            row[model.column(integer=True, cost=-missing)] = 1.0
     for row in needed:
         model.row(0, row, INFINITY)
     model.row(emptied, dict.fromkeys(drains, 1.0), INFINITY)
@@ -176,13 +190,15 @@ class Configurations:
         self._crowd = crowd
         self.loads = loads
 
-    def _model(self, aim: Aim, emptied: int) -> tuple[Model, list[int], list[int], dict[tuple[int, Load], int]]:
+    def _model(
+        self, aim: Aim, emptied: int, missing: float | None = None
+    ) -> tuple[Model, list[int], list[int], dict[tuple[int, Load], int]]:
         """The model, and its columns for drained hosts, for VMs that leave, and for loads.
 
         Rows: those of ``demanded``, then one for each class of VMs, then one for each class of hosts.
         """
         crowd, model = self._crowd, Model()
-        drains, leaving = demanded(crowd, model, emptied)
+        drains, leaving = demanded(crowd, model, emptied, missing)
         cover: list[dict[int, float]] = [{column: -1.0} for column in leaving]
         taking: list[dict[int, float]] = [{} for _state in crowd.states]
         columns = {}
@@ -209,10 +225,8 @@ class Configurations:
             answer = self._model(aim, emptied)[0].relaxed()
             if answer is None:
                 return best
-            needed, rest = _split(answer.duals, len(self._crowd.demands) + 1)
-            cover, rents = _split(rest, len(self._crowd.demands))
-            # What the solver calls the dual of these rows is what more of them would cost.
-            prices = [max(0.0, -dual) for dual in cover]
+            needed, _rest = _split(answer.duals, len(self._crowd.demands) + 1)
+            prices, rents = self._priced(answer)
             dearest = self.loads.best(prices)
             if dearest is None:
                 return best
@@ -220,14 +234,25 @@ class Configurations:
             bound = self._proven(aim, emptied, prices, [max(0.0, -dual) for dual in needed], worths)
             if best is None or bound < best.bound:
                 best = Priced(bound, prices)
-            new = [
-                self.loads.add(place, load)
-                for place, ((worth, load), rent) in enumerate(zip(dearest, rents, strict=True))
-                if worth - rent > SLACK
-            ]
-            if not any(new) or int(best.bound + SLACK) <= enough:
+            if not self._add(dearest, rents) or int(best.bound + SLACK) <= enough:
                 return best
         return best
+
+    def _priced(self, answer: Answer) -> tuple[list[float], list[float]]:
+        """What a place for a VM of each class is worth, and what a host of each class is."""
+        classes = len(self._crowd.demands)
+        cover, rest = _split(answer.duals[classes + 1 :], classes)
+        # What the solver calls the dual of these rows is what more of them would cost.
+        return [max(0.0, -dual) for dual in cover], rest[: len(self._crowd.states)]
+
+    def _add(self, dearest: t.Sequence[tuple[float, Load]], rents: t.Sequence[float]) -> bool:
+        """Remember the loads that are worth more than their hosts; whether one is new."""
+        new = [
+            self.loads.add(place, load)
+            for place, ((worth, load), rent) in enumerate(zip(dearest, rents, strict=True))
+            if worth - rent > SLACK
+        ]
+        return any(new)
 
     def _proven(
         self, aim: Aim, emptied: int, prices: t.Sequence[float], needed: t.Sequence[float], worths: t.Sequence[float]
@@ -247,17 +272,42 @@ class Configurations:
     def apart(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
         """Whole numbers of hosts first, then of loads that empty just these: in large fleets that finds far better ones
         than both at once. The start if there is nothing."""
-        model, drains, leaving, columns = self._model(aim, emptied)
+        model, drains, _leaving, _columns = self._model(aim, emptied)
         model.free(set(range(model.size)).difference(drains))
+        if aim == "vms":
+            _settle(model, drains)
         # A start would only lead to the hosts that are known already.
         values = model.solve(_nodes(nodes, model)).values
         if not values:
             return start
-        model, drains, leaving, columns = self._model("vms", emptied)
-        for column in drains:
-            count = round(values[column])
+        return self._emptying([round(values[column]) for column in drains], nodes) or start
+
+    def _emptying(self, counts: t.Sequence[int], nodes: int) -> Whole | None:
+        """The best that was found when just so many hosts of each kind are emptied: in any numbers, with the loads that
+        matter then, and next to that in whole numbers. A few VMs may be missing, for there is always a solution so."""
+        for _round in range(ROUNDS):
+            model, drains, leaving, columns = self._fixed(counts)
+            answer = model.relaxed()
+            if answer is None:
+                return None
+            prices, rents = self._priced(answer)
+            dearest = self.loads.best(prices)
+            if dearest is None or not self._add(dearest, rents):
+                break
+        self.loads.enrich(prices, LOSS)
+        least = {key: math.floor(answer.values[column] + SLACK) - BACK for key, column in columns.items()}
+        model, drains, leaving, columns = self._fixed(counts)
+        for key, number in least.items():
+            if number > 0:
+                model.row(number, {columns[key]: 1.0}, INFINITY)
+        return self._read(model.solve(nodes).values, drains, leaving, columns)
+
+    def _fixed(self, counts: t.Sequence[int]) -> tuple[Model, list[int], list[int], dict[tuple[int, Load], int]]:
+        """The model where just so many hosts of each kind are emptied."""
+        model, drains, leaving, columns = self._model("vms", 0, MISSING)
+        for column, count in zip(drains, counts, strict=True):
             model.row(count, {column: 1.0}, count)
-        return self._read(model.solve(_nodes(nodes, model)).values, drains, leaving, columns) or start
+        return model, drains, leaving, columns
 
     def whole(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
         """The best that was found of the known loads; the start if there is nothing better."""
@@ -290,6 +340,17 @@ def _given(
         columns[place, load]: float(number) for place, loads in enumerate(start.loads) for load, number in loads.items()
     }
     return given
+
+
+def _settle(model: Model, drains: t.Sequence[int]) -> None:
+    """Fix the hosts that any numbers decide on clearly: whole ones need not decide on these again."""
+    answer = model.relaxed()
+    if answer is None:
+        return
+    for column in drains:
+        count = round(answer.values[column])
+        if abs(answer.values[column] - count) <= SLACK and abs(answer.reduced[column]) >= CLEAR:
+            model.row(count, {column: 1.0}, count)
 
 
 def _nodes(nodes: int, model: Model) -> int:

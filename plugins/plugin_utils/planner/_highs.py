@@ -27,6 +27,10 @@ class Answer(t.NamedTuple):
     """The optimum of a model without integers."""
 
     value: float
+    values: list[float]
+    """Of the columns."""
+    reduced: list[float]
+    """What one more of each column would change."""
     duals: list[float]
     """Of the rows."""
 
@@ -93,8 +97,7 @@ class Model:
             self._integers[column] = False
 
     def aim(self, columns: t.Iterable[int]) -> None:
-        """Maximise the sum of these columns."""
-        self._costs = [0.0] * len(self._costs)
+        """Maximise the sum of these columns, next to those that were added with a cost."""
         for column in columns:
             self._costs[column] = 1.0
 
@@ -122,7 +125,10 @@ class Model:
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
-        return Answer(solver.getObjectiveValue(), list(solver.getSolution().row_dual))
+        solution = solver.getSolution()
+        return Answer(
+            solver.getObjectiveValue(), list(solution.col_value), list(solution.col_dual), list(solution.row_dual)
+        )
 
     def solve(self, nodes: int, start: t.Mapping[int, float] | None = None) -> Found:
         """The best solution among so many nodes, or the start: column -> value of those that are not 0."""
