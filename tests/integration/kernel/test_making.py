@@ -241,6 +241,10 @@ def test_a_driver_is_unloaded_between_planning_and_preparing(site: Site) -> None
 
 @pytest.mark.fault("C13")
 def test_a_reboot_loses_what_is_transient_and_keeps_what_is_persistent(site: Site) -> None:
+    """On hosts that the role bootstrap has prepared: on a stock Debian udev looks for mdevctl in the wrong place."""
+    site.bootstrap()
+    for host in BOTH:
+        assert site.fleet.run(host, "readlink /usr/sbin/mdevctl") == "/usr/bin/mdevctl\n"
     kept, lost = uuid(103), uuid(104)
     for host in BOTH:
         persistent = [{"uuid": kept, "parent": EDU, "type": A1}, {"uuid": OTHER, "parent": SHARED, "type": A2}]
