@@ -50,7 +50,11 @@ Host *
   ControlPersist 120
   LogLevel ERROR
 """
-# A warm guest has the clock of the one it was cloned from.
+# A warm guest has the clock and the boot id of the one it was cloned from, and nothing makes its kernel choose another.
+OF_A_CLONE = """\
+cat /proc/sys/kernel/random/uuid >/run/boot_id
+mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+"""
 FIRST_WORDS = """\
 set -e
 date -u -s @{now} >/dev/null
@@ -127,6 +131,7 @@ def _greet(directory: pathlib.Path, guest: Guest, one: machine.Machine, sleeping
     else:
         one.wake(sleeping.state)
     script = FIRST_WORDS.format(now=int(time.time()), name=guest.name, options=guest.options)
+    script += OF_A_CLONE if sleeping is not None else ""
     words = ["ssh", "-F", str(directory / "ssh_config"), guest.name, "sh -s"]
     done = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -246,8 +246,6 @@ class _Builder:
         for name in ("init", "poweroff", "reboot"):
             (self.guest / "usr/sbin" / name).unlink(missing_ok=True)
             (self.guest / "usr/sbin" / name).symlink_to("../bin/busybox")
-        # Debian's own rule calls it there, and then nothing that is defined to start by itself ever does.
-        (self.guest / "usr/sbin/mdevctl").symlink_to("../bin/mdevctl")
         for path in (etc / "ssh").glob("ssh_host_*"):
             path.unlink()
         shutil.copy(HERE / "guest/sshd_config", etc / "ssh")

@@ -74,6 +74,12 @@ class Site:
     def start_play(self, name: str, *words: str, **variables: t.Any) -> subprocess.Popen[str]:
         return self.start("playbook", f"vfio.migration.{name}", *words, "-e", json.dumps(variables))
 
+    def bootstrap(self) -> str:
+        """Run the role on all hosts, as somebody does before the first run."""
+        play = self.folder / "bootstrap.yml"
+        play.write_text(json.dumps([{"hosts": "hypervisors", "roles": ["vfio.migration.bootstrap"]}]))
+        return self.finish(self.start("playbook", str(play)))
+
     def facts(self, host: str) -> dict[str, t.Any]:
         """What the last playbook learnt of a host."""
         payload = json.loads((self.cache / f"s1_{host}").read_text())["__payload__"]

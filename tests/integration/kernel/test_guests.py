@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 
-from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import kernel_fleet
+from ansible_collections.vfio.migration.tests.fleet.kernel import machine
+from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, kernel_fleet
 from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
 from ansible_collections.vfio.migration.tests.integration.kernel.site import soon
 
@@ -31,12 +32,17 @@ def qemus(directory: pathlib.Path) -> list[str]:
     return done.stdout.split()
 
 
+def test_a_virtual_cpu_runs_under_emulation_and_the_probe_sees_it() -> None:
+    assert machine.runs(machine.EMULATION)
+    assert not machine.runs("none")
+
+
 def test_clones_of_one_state_are_hosts_of_their_own() -> None:
     guests = [Guest("hv1", "6.12", "version=4.1"), Guest("hv2", "6.12", "rule=exact")]
     with kernel_fleet(guests, warm=True) as fleet:
         assert len(qemus(fleet.directory)) == 2
         told = [
-            fleet.run(host.name, "hostname; cat /proc/sys/kernel/random/boot_id /sys/kernel/debug/mdev_lab/*.0/version")
+            fleet.run(host.name, f"hostname; cat /proc/sys/kernel/random/boot_id {LAB}/mdev_lab.0/version")
             for host in guests
         ]
         names, boots, versions = zip(*(lines.split() for lines in told), strict=True)
@@ -44,7 +50,7 @@ def test_clones_of_one_state_are_hosts_of_their_own() -> None:
         assert versions == ("4.1", "4.2")
         assert len(set(boots)) == 2, "a ledger tells a reboot by the boot id"
         assert abs(int(fleet.run("hv1", "date +%s")) - time.time()) < 60
-        assert fleet.run("hv2", "cat /sys/kernel/debug/mdev_lab/mdev_lab.0/rule").strip() == "exact"
+        assert fleet.run("hv2", f"cat {LAB}/mdev_lab.0/rule").strip() == "exact"
         directory = fleet.directory
     assert not directory.exists()
     assert qemus(directory) == []
