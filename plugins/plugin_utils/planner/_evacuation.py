@@ -62,7 +62,8 @@ def plan(
 def _refuse_stale(hosts: t.Iterable[_nodes.Host], max_age: int, now: str) -> None:
     old = [host for host in hosts if host.snapshot and not _clock.within(host.snapshot["time"], max_age, now)]
     if old:
-        names = ", ".join(host.name for host in old[:5]) + (f" and {len(old) - 5} others" if old[5:] else "")
+        more = f" and {len(old) - 5} other{'s' if old[6:] else ''}" if old[5:] else ""
+        names = ", ".join(host.name for host in old[:5]) + more
         raise ContractError(
             f"the facts of {names} are older than {max_age} seconds, or of the future: gather them again, raise "
             "max_age, or leave these hosts out of the fleet"
