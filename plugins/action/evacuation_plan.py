@@ -17,6 +17,7 @@ from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _files, _fleet, _itinerary
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation, _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import DefectError
 
 NAME = "vfio.migration.evacuation_plan"
 
@@ -90,7 +91,7 @@ def _plan(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> _model.Plan:
         options["allow_unknown"] = boolean(options["allow_unknown"])  # from the command line
     try:
         return _evacuation.plan(_fleet.read(fleet, hosts), options, _clock.now(), args["max_age"], fresh)
-    except (ContractError, TypeError) as error:
+    except (ContractError, DefectError, TypeError) as error:
         raise AnsibleActionFail(f"{NAME}: {error}.") from None  # ansible-core would say it twice
 
 

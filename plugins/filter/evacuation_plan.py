@@ -73,6 +73,7 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import Plan
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import DefectError
 
 
 def evacuation_plan(
@@ -85,7 +86,7 @@ def evacuation_plan(
     """See DOCUMENTATION."""
     try:
         return _evacuation.plan(facts, options, _clock.now() if now is None else now, max_age, fresh_hosts)
-    except ContractError as error:
+    except (ContractError, DefectError) as error:
         # ansible-core would say it twice
         raise AnsibleFilterError(f"vfio.migration.evacuation_plan: {error}") from None
 

@@ -187,7 +187,8 @@ def name(one: _model.Move | _model.Stuck | _model.Stopped) -> str:
 
 
 def _some(words: list[str], most: int) -> str:
-    return ", ".join(words[:most]) + (f" and {len(words) - most} others" if words[most:] else "")
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} other{'s' if more > 1 else ''}" if more > 0 else "")
 
 
 def _cut(rows: t.Iterable[str], most: int = _SHOWN) -> list[str]:

@@ -178,6 +178,20 @@ def test_the_planner_is_pure(path: Path) -> None:
     assert opening_calls(path) == []
 
 
+CHECKER = sorted((PLUGINS / "plugin_utils" / "planner").glob("_checker*.py"))
+
+
+@pytest.mark.parametrize("path", CHECKER, ids=label)
+def test_the_checker_shares_nothing_with_what_makes_plans(path: Path) -> None:
+    planner = f"{PREFIX}plugin_utils.planner."
+    allowed = {f"{PREFIX}module_utils._model", f"{planner}_policy", *(planner + each.stem for each in CHECKER)}
+    assert {one.name for one in imports(path) if one.name.startswith(PREFIX)} <= allowed
+
+
+def test_the_checker_is_there() -> None:
+    assert [path.name for path in CHECKER] == ["_checker.py", "_checker_rooms.py"]
+
+
 @pytest.mark.parametrize("path", sources("filter", "plugin_utils", "plugin_utils/planner"), ids=label)
 def test_the_controller_side_never_loads_sysfs(path: Path) -> None:
     assert f"{PREFIX}module_utils._sysfs" not in reached(path)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does a plan keep what it promises? Walks it move by move through the facts, and finds every violation.
 
-It shares no code with what makes plans, and knows only the contracts and the policy: a plan that passes here is valid
-whatever the search did.
+It knows the contracts, and the policy as it was read, and shares nothing else with what makes plans: one that passes
+here is valid whatever the search did.
 
 This file is private to the collection and pure.
 """

@@ -48,6 +48,8 @@ class Whole(t.NamedTuple):
 ROUNDS = 60
 STATES = 200_000
 """States that are looked at before the search gives up; there are some thousand in a fleet of ten thousand hosts."""
+STEPS = 500_000
+"""Rooms.work until the search gives up; such a fleet takes a third of it."""
 
 
 WORK = 100_000
@@ -120,6 +122,8 @@ class Loads:
             if state in worth:
                 stack.pop()
                 continue
+            if self._is_too_much():
+                return False
             steps = self.after(state)
             missing = [after for vms, after in steps if prices[vms] > 0 and after not in worth]
             if missing:
@@ -133,7 +137,10 @@ class Loads:
                         best = (gain, vms, after)
             worth[state] = best
             stack.pop()
-        return len(self._steps) <= STATES
+        return not self._is_too_much()
+
+    def _is_too_much(self) -> bool:
+        return len(self._steps) > STATES or self._crowd.rooms.work > STEPS
 
     def after(self, state: int) -> tuple[tuple[int, int], ...]:
         """Classes of VMs that a state takes, each with what becomes of it."""

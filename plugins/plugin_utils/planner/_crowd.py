@@ -39,11 +39,6 @@ class Crowd:
     idle: int
     """Drained hosts that are empty already."""
 
-    @property
-    def count(self) -> int:
-        """VMs that at least one host can take."""
-        return sum(map(len, self.vms))
-
     def fits(self, state: int, vms: int) -> bool:
         """Whether a host of this state takes a VM of this class."""
         return bool(self.rooms.options(state, self.demands[vms]))

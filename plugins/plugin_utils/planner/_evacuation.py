@@ -16,14 +16,27 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils._model import Note, Pairings, Plan, Stuck
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _nodes, _pairing
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _aside, _assemble, _explain, _fold, _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import (
+    _aside,
+    _assemble,
+    _checker,
+    _explain,
+    _fold,
+    _policy,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._assemble import Stage
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._batches import Offers
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._bound import improve
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._fold import Folded
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._ground import Ground
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._policy import Policy
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Bound, Problem, Solution, emptied
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    Bound,
+    DefectError,
+    Problem,
+    Solution,
+    emptied,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prospects import Case
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._solve import solve
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._waves import waves
@@ -49,7 +62,7 @@ def plan(
     :arg fresh_hosts: hosts whose facts were gathered in this run, None for all.
 
     Raises ContractError with every mistake in the options, and when the facts of a host are older than ``max_age``:
-    what it had room for then says nothing of now.
+    what it had room for then says nothing of now. Raises DefectError where the plan breaks a rule.
     """
     hosts = _nodes.load(facts)
     _pairing.check_options(max_age, now, "all", fresh_hosts)
@@ -62,7 +75,8 @@ def plan(
 def _refuse_stale(hosts: t.Iterable[_nodes.Host], max_age: int, now: str) -> None:
     old = [host for host in hosts if host.snapshot and not _clock.within(host.snapshot["time"], max_age, now)]
     if old:
-        names = ", ".join(host.name for host in old[:5]) + (f" and {len(old) - 5} others" if old[5:] else "")
+        more = f" and {len(old) - 5} other{'s' if old[6:] else ''}" if old[5:] else ""
+        names = ", ".join(host.name for host in old[:5]) + more
         raise ContractError(
             f"the facts of {names} are older than {max_age} seconds, or of the future: gather them again, raise "
             "max_age, or leave these hosts out of the fleet"
@@ -70,14 +84,17 @@ def _refuse_stale(hosts: t.Iterable[_nodes.Host], max_age: int, now: str) -> Non
 
 
 def of_pairings(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Policy, now: str) -> Plan:
-    """The plan, with the pairings at hand; those of a rolling maintenance are of ``sources="all"``."""
+    """The plan, with the pairings at hand; those of a rolling maintenance are of ``sources="all"``.
+
+    Raises DefectError where the independent checker finds something in it.
+    """
     folded = _aside.set_aside(_fold.fold(pairings, hosts, policy), hosts, policy)
     fingerprint = _assemble.fingerprint(pairings, folded, policy)
     name = policy.id or f"plan-{fingerprint[:12]}"
     course = _Course(folded, policy, pairings, _assemble.Uuids(name, policy, folded, hosts))
     course.run()
     bound, reason = course.bound()
-    return _assemble.plan(
+    made = _assemble.plan(
         _assemble.Made(
             folded=folded,
             policy=policy,
@@ -92,6 +109,17 @@ def of_pairings(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Poli
             notes=(*folded.notes, *_unread(pairings)),
         )
     )
+    _refuse_invalid(made, hosts, pairings, policy)
+    return made
+
+
+def _refuse_invalid(made: Plan, hosts: t.Iterable[_nodes.Host], pairings: Pairings, policy: Policy) -> None:
+    known = {each["host"] for each in pairings["hosts"] if each["state"] in ("fresh", "cached")}
+    snapshots = {host.name: host.snapshot for host in hosts if host.snapshot and host.name in known}
+    wrong = _checker.violations(made, snapshots, pairings, policy)
+    if wrong:
+        more = f" (the first of {len(wrong)} violations)" if wrong[1:] else ""
+        raise DefectError(f"the plan would break a rule: {wrong[0]}{more}")
 
 
 def _unread(pairings: Pairings) -> t.Iterator[Note]:

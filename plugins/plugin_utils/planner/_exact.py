@@ -20,6 +20,9 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search imp
 
 MOST = 20000
 """Beginnings of a solution that are looked at."""
+WORK = 100_000
+"""Rooms.work until this gives up: VMs of one to four devices in sixty hosts need a tenth of that, and who has more
+devices would make each beginning dearer than the search of all."""
 VMS = 60
 """With more VMs it is not even tried."""
 
@@ -92,7 +95,7 @@ class _Exact:
             for vm in own:
                 vms -= 1
                 ways = self._further(ways, vm, (hosts, whole), vms)
-                if self._looked > MOST:
+                if self._is_too_much():
                     return None
             ways = [self._left(way, whole) for way in ways]
         best = max(ways, key=lambda way: way.score, default=None)
@@ -112,10 +115,14 @@ class _Exact:
                 if key not in found or found[key].score < new.score:
                     found[key] = new
             self._looked += 1
-            if self._looked > MOST:
+            if self._is_too_much():
                 break
         self._looked += len(found)
         return list(found.values())
+
+    def _is_too_much(self) -> bool:
+        """Whether this takes too long; or is in vain, as ways to take a VM were left out."""
+        return self._looked > MOST or self._rooms.work > WORK or not self._rooms.complete
 
     def _key(self, way: _Way) -> t.Hashable:
         """What tells worlds apart: where no groups are, hosts that cost the same have no names."""

@@ -23,9 +23,6 @@ CROWDED = 8.0
 BESIDE = 0.01
 """Share of its worth that a parent has for what it could become beside the best."""
 
-Uses = dict[tuple[int, Stock], float]
-"""How much of such a parent, of all its room, one device with this need takes; only where it fits."""
-
 
 def count(kind: Kind, left: Left, seat: int) -> int:
     """How many more instances of a seat fit."""

@@ -15,6 +15,17 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+
+class DefectError(Exception):
+    """The planner itself went wrong, whatever the input is. One sentence for the operator."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}; this is a defect of the planner, so no plan is made: report it with the facts and the options "
+            "that led to it"
+        )
+
+
 Left = tuple[int, ...]
 """What is left of a parent: units of each resource, or for an exclusive parent instances of each seat."""
 
@@ -58,7 +69,7 @@ class Kind:
         """What is left after one more instance that is known to fit."""
         after = self.take(left, seat)
         if after is None:
-            raise ValueError(f"nothing is left of {left} for seat {seat}")
+            raise DefectError(f"a place was chosen that is not free: nothing is left of {left} for seat {seat}")
         return after
 
 

@@ -24,6 +24,8 @@ Demand = tuple[tuple[int, ...], int, int]
 WAYS = 500
 """So many ways to seat the first devices of a VM are followed up. Hosts with little room, where each way counts, have
 far fewer."""
+SHORT = 4
+"""With more devices fewer ways are followed up: each takes a step for each device, and hosts with so many parents."""
 
 
 class Pick(t.NamedTuple):
@@ -69,6 +71,8 @@ class Rooms:
         self._takes: dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]] = {}
         self.complete = True
         """False once ways were left out: what is known of a state is then not all there is."""
+        self.work = 0
+        """Ways to seat one more device that were looked at so far: what this takes, whatever the machine."""
 
     def number(self, state: State) -> int:
         """The number of a state, the same for equal ones."""
@@ -103,11 +107,12 @@ class Rooms:
         if not all(any(need in self._taking(stock) for stock in state.stocks) for need in needs):
             return ()
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
+        most = max(1, WAYS * SHORT**2 // max(SHORT, len(needs)) ** 2)
         for need in needs:
             ways = self._with(ways, need)
-            if len(ways) > WAYS:
+            if len(ways) > most:
                 self.complete = False
-                ways = dict(sorted(ways.items(), key=lambda way: (way[1], way[0]))[:WAYS])
+                ways = dict(sorted(ways.items(), key=lambda way: (way[1], way[0]))[:most])
         options = [Option(self.with_left(stocks, *limits), unknown, picks) for stocks, (unknown, picks) in ways.items()]
         best: dict[int, Option] = {}
         for option in sorted(options, key=lambda each: (each.unknown, each.picks)):
@@ -121,6 +126,7 @@ class Rooms:
         for stocks, (unknown, picks) in ways.items():
             for stock in dict.fromkeys(stocks):
                 for seat, after, guess in self._taking(stock).get(need, ()):
+                    self.work += 1
                     rest = list(stocks)
                     rest.remove(stock)
                     key = tuple(sorted([*rest, (stock[0], after)]))

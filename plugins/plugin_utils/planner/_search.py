@@ -14,7 +14,12 @@ from __future__ import annotations
 import heapq
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Placement, Problem, Solution
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    DefectError,
+    Placement,
+    Problem,
+    Solution,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Demand, Option, Rooms, Stock, demand
 
 Bucket = tuple[int, int]
@@ -205,7 +210,7 @@ class Search:
         kind, left = stocks[parent]
         after = self.problem.kinds[kind].take(left, seat)
         if after is None:
-            raise ValueError("a seat was given away twice")
+            raise DefectError(f"a place was given away twice: nothing is left of {left} for seat {seat}")
         stocks[parent] = (kind, after)
 
     def _state_of(self, host: int, stocks: list[Stock], guests: t.Collection[int]) -> int:

@@ -230,8 +230,3 @@ class Trial:
 def can_place(problem: Problem, solution: Solution, vm: int) -> Solution | None:
     """As Trial.can_place, for one question."""
     return Trial(problem, solution).can_place(vm)
-
-
-def contention(problem: Problem, solution: Solution, vm: int) -> Contention:
-    """As Trial.contention, for one question."""
-    return Trial(problem, solution).contention(vm)

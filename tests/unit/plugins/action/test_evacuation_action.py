@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import pathlib
 import typing as t
+from unittest import mock
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 
 from ansible_collections.vfio.migration.plugins.action import evacuation_plan
 from ansible_collections.vfio.migration.plugins.doc_fragments import evacuation
 from ansible_collections.vfio.migration.plugins.plugin_utils import _clock, _plan
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _policy
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind
 from ansible_collections.vfio.migration.tests.unit.plugins.action.test_pairing_actions import (
     FLEET,
     Controller,
@@ -115,6 +118,31 @@ def test_what_can_not_be_planned_is_refused_with_one_sentence(
     controller.cache(fleet(time))
     run = controller.play(play(*run_once("made", "evacuation_plan", hosts=FLEET, **options)), code=2)
     assert error in run.output
+
+
+def test_a_defect_of_the_planner_is_one_sentence_and_no_plan(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is ever used up two VMs get one place."""
+    monkeypatch.setattr(Kind, "take", lambda _kind, left, _seat: left)
+    facts = fleet()
+    second = data.device(UUID.format(2), ODD, ("p1", "t1"), in_use=True)
+    first = data.device(UUID.format(1), ODD, ("p1", "t1"), in_use=True)
+    vms = (data.workload("vm1", UUID.format(1)), data.workload("vm2", UUID.format(2)))
+    facts["hv1"] = data.host(data.parent("p1", data.mdev_type("t1", ODD, 0)), first, second, *vms, time=NOW)
+    room = data.parent("p1", data.mdev_type("t1", ODD, 1))
+    facts["hv2"] = data.host(room, verdicts=[data.verdict(("p1", "t1", None), ODD, time=NOW)], time=NOW)
+    known = mock.MagicMock(__contains__=lambda _known, name: name in facts)
+    known.raw_get = lambda name: {"ansible_facts": facts[name]}
+    args = {**dict.fromkeys(evacuation_plan.ARGUMENTS), **_policy.DEFAULTS}
+    args |= {"hosts": ["hv1", "hv2"], "fresh_hosts": ["hv1", "hv2"], "drain": ["hv1"], "max_age": data.DAY}
+    with pytest.raises(AnsibleActionFail) as raised:
+        evacuation_plan._plan({"hostvars": known}, {**args, "dest": str(tmp_path / "plan.json")})
+    text = str(raised.value)
+    assert text.startswith("vfio.migration.evacuation_plan: the plan would break a rule: ")
+    assert "hv2 p1" in text
+    assert text.endswith("so no plan is made: report it with the facts and the options that led to it.")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_can_not_be_written_leaves_the_old_plan(controller: Controller) -> None:

@@ -11,6 +11,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.vfio.migration.plugins.filter import evacuation_plan, pairings, probe_requests
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import DefectError, Kind
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 
 FACTS = {
@@ -42,6 +44,15 @@ def test_evacuation_plan() -> None:
     assert [host["state"] for host in plan["planning"]["inputs"]["hosts"]] == ["cached", "cached"]
     with pytest.raises(AnsibleFilterError, match="evacuation_plan: options does not know 'drian'"):
         FILTERS["evacuation_plan"](FACTS, drian=["hv1"])
+
+
+def test_a_defect_of_the_planner_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kind, "take", lambda _kind, _left, _seat: None)
+    with pytest.raises(DefectError, match=r"^a place was chosen that is not free: .* defect of the planner"):
+        Kind(True, (), ()).taken((), 0)
+    monkeypatch.setattr(_evacuation, "of_pairings", lambda *_args: Kind(True, (), ()).taken((), 0))
+    with pytest.raises(AnsibleFilterError, match=r"evacuation_plan: a place was chosen .* report it with the facts"):
+        FILTERS["evacuation_plan"](FACTS, now=data.NOW, drain=["hv1"])
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))

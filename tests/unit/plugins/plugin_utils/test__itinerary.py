@@ -120,6 +120,16 @@ def test_hostile_names_stay_on_their_line() -> None:
     assert not [line for line in _itinerary.lines(plan) if "\x1b" in line or "\n" in line]
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"), [(0, "hv9, so"), (1, "hv9 and 1 other, so"), (2, "hv9 and 2 others, so")]
+)
+def test_lost_hosts_are_named_up_to_ten(more: int, expected: str) -> None:
+    names = [f"hv{number}" for number in range(10 + more)]
+    hosts = [{"host": name, "state": "unreachable", "time": None, "age": None, "errors": []} for name in names]
+    plan = made(planning={"inputs": {**plan_data.planning()["inputs"], "hosts": hosts}})
+    assert f"PARTIAL: nothing is known of {', '.join(names[:9])}, {expected}" in "\n".join(_itinerary.lines(plan))
+
+
 def test_long_lists_are_cut_and_counted() -> None:
     plan = made(stuck=[{**STUCK, "workload": f"w{number}", "name": None, "remedies": []} for number in range(300)])
     assert "  ... and 100 lines more in the file" in _itinerary.lines(plan)

@@ -106,6 +106,8 @@ def test_no_solution_is_better_than_the_bound(given_problem: Problem) -> None:
     if score.hosts == best.hosts:
         assert proof.bound.vms >= best.vms
     assert (score.hosts, score.vms) <= (proof.bound.hosts, proof.bound.vms)
+    better = _bound.improve(given_problem, start := _solve.solve(given_problem), keep).solution
+    assert exhaustive.score(given_problem, better)[:2] >= exhaustive.score(given_problem, start)[:2]
     if not any(vm.groups for vm in given_problem.vms) and proof.bound.hosts == score.hosts:
         assert (score.hosts, score.vms) <= (best.hosts, best.vms)
 
@@ -223,15 +225,15 @@ def test_whole_fleets_come_to_their_bound(shape: problems.Shape) -> None:
     problem = problems.problem(shape)
     proof = _bound.improve(problem, NOTHING, keep)
     assert exhaustive.errors(problem, proof.solution) == []
-    hosts = len(emptied(problem, {each.vm for each in proof.solution.placements}))
-    assert (proof.bound.hosts - hosts, proof.bound.vms - len(proof.solution.placements)) <= (0, 1)
+    assert len(emptied(problem, {each.vm for each in proof.solution.placements})) == proof.bound.hosts
+    assert 0 <= proof.bound.vms - len(proof.solution.placements) <= 1
 
 
 def test_a_good_solution_is_never_lost() -> None:
     problem = problems.problem(problems.Shape(100, seed=3))
     once = _bound.improve(problem, NOTHING, keep)
     twice = _bound.improve(problem, once.solution, keep)
-    assert exhaustive.score(problem, twice.solution) >= exhaustive.score(problem, once.solution)
+    assert exhaustive.score(problem, twice.solution)[:2] >= exhaustive.score(problem, once.solution)[:2]
 
 
 def test_when_everything_is_placed_that_is_the_proof() -> None:
@@ -268,17 +270,8 @@ def test_where_ways_were_left_out_flows_bound(monkeypatch: pytest.MonkeyPatch) -
     assert proof.bound == Bound(*_flow.flow_bound(problem), "flow")
 
 
-LEFT_OUT = [
-    problems.Shape(20, strings=5, drained=0.2, seed=0),
-    problems.Shape(20, strings=5, drained=0.2, used=0.85, headroom=True, seed=2),
-    problems.Shape(20, strings=5, drained=0.2, used=0.85, headroom=True, seed=4),
-]
-
-
-@pytest.mark.parametrize("shape", LEFT_OUT, ids=str)
-def test_where_ways_were_left_out_what_does_not_fit_stays(
-    shape: problems.Shape, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_ways_were_left_out_what_does_not_fit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = problems.Shape(20, strings=5, drained=0.2, used=0.85, headroom=True, seed=2)
     problem = problems.problem(shape)
     monkeypatch.setattr(_rooms, "WAYS", 1)
     start = _solve.solve(problem)

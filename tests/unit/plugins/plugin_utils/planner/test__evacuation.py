@@ -14,7 +14,7 @@ import sys
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
@@ -119,7 +119,10 @@ def test_one_that_cannot_move_spoils_nothing() -> None:
 
 
 @pytest.mark.fault("C16")
-@pytest.mark.parametrize("facts_of_hv3", [None, {}, {"vfio_migration": {"schema_version": 7}}])
+@pytest.mark.parametrize(
+    "facts_of_hv3",
+    [None, {}, pytest.param({"vfio_migration": {"schema_version": 7}}, marks=pytest.mark.fault("L8"))],
+)
 def test_hosts_that_nobody_reached_are_no_targets_and_the_plan_says_so(facts_of_hv3: Facts | None) -> None:
     facts = {**fleet(), "hv3": facts_of_hv3}
     plan = planned(facts, drain("hv1"))
@@ -129,6 +132,14 @@ def test_hosts_that_nobody_reached_are_no_targets_and_the_plan_says_so(facts_of_
     assert states["hv3"] in ("unreachable", "excluded")
     assert "hosts/hv3" in {note["item"] for note in planning(plan)["notes"]}
     assert planned(fleet(), drain("hv1"))["partial"] is False
+
+
+@pytest.mark.fault("C17")
+@pytest.mark.parametrize(("more", "expected"), [(0, ""), (1, " and 1 other"), (2, " and 2 others")])
+def test_hosts_with_stale_facts_are_named_up_to_five(more: int, expected: str) -> None:
+    facts = {f"hv{number}": host({"t1": 1}) for number in range(1, 6 + more)}
+    with pytest.raises(ContractError, match=f"^the facts of hv1, hv2, hv3, hv4, hv5{expected} are older than 60 sec"):
+        _evacuation.plan(facts, drain("hv1"), data.NOW, 60)
 
 
 @pytest.mark.fault("C16")
@@ -476,6 +487,10 @@ def test_hash_seeds_do_not_matter() -> None:
         )
         said.add(done.stdout)
     assert len(said) == 1
+    drained, rolling = json.loads(said.pop())
+    assert drained["stuck"], "a search that places everybody at once has little to order"
+    assert drained["planning"]["bound"]["method"] not in ("everything", "nothing")
+    assert rolling["stuck"]
 
 
 def test_when_the_facts_were_read_does_not_change_the_plan() -> None:
@@ -520,6 +535,7 @@ def test_the_fingerprint_is_of_all_that_matters(change: t.Callable[[Facts], obje
     concurrent=st.sampled_from([None, 1, 2]),
     incoming=st.sampled_from([None, 1, 2]),
 )
+@settings(deadline=None)
 def test_every_plan_is_valid(
     rooms: list[int],
     vms: list[tuple[int, int]],

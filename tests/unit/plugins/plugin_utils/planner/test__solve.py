@@ -17,9 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _solve
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import (
+    _bound,
+    _configurations,
+    _exact,
+    _rooms,
+    _search,
+    _solve,
+)
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._flow import flow_bound
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import (
+    Bound,
     Group,
     Host,
     Kind,
@@ -261,7 +269,7 @@ def contended() -> tuple[Problem, Solution]:
 def test_two_want_the_last_slot() -> None:
     given_, solution = contended()
     (only,) = solution.placements
-    assert _solve.contention(given_, solution, 1 - only.vm) == ((only.vm,), (1,), (0, 1))
+    assert _solve.Trial(given_, solution).contention(1 - only.vm) == ((only.vm,), (1,), (0, 1))
     assert _solve.can_place(given_, solution, 1 - only.vm) is None
 
 
@@ -289,6 +297,55 @@ def test_kinds_of_two_changes_are_told_apart() -> None:
         kind = Kind(True, (Seat("t", frozenset([need]), frozenset(), frozenset(), None),), ())
         host = dataclasses.replace(given_.hosts[2], parents=(Parent("p", 3, (1,), (1,)),))
         assert (trial.can_place(1, with_host(given_, 2, host, (*given_.kinds, kind))) is not None) == frees
+
+
+def devices(number: int) -> Problem:
+    """Nine VMs with so many devices each; two targets of twelve parents with differing room, enough for a part."""
+    seats = tuple(Seat(f"t{place}", frozenset({0, place}), frozenset(), frozenset(), None) for place in (1, 2))
+    hosts = [Host(f"d{place}", (), False, True, f"d{place}", None, None, None) for place in range(3)]
+    for name in ("h1", "h2"):
+        parents = tuple(Parent(f"p{place}", place % 2, (units := 3 + place,), (units,)) for place in range(12))
+        hosts.append(Host(name, parents, True, False, name, None, None, None))
+    kinds = (Kind(False, seats, ((2,), (3,))), Kind(False, seats, ((3,), (4,))))
+    vms = []
+    for vm in range(9):
+        needs = tuple(sorted((vm + place) % 3 for place in range(number)))
+        vms.append(Vm(f"v{vm}", vm % 3, needs, tuple(f"x{place}" for place in range(number))))
+    return Problem(tuple(hosts), kinds, tuple(vms))
+
+
+def test_a_vm_with_many_devices_takes_no_more_than_one_with_few() -> None:
+    """What is counted are ways to seat one more device."""
+    work = {}
+    for number in (4, 8, 12):
+        problem = devices(number)
+        rooms = _rooms.Rooms(problem.kinds)
+        assert rooms.options(rooms.of(problem.hosts[-1]), _rooms.demand(problem.vms[0]))
+        work[number] = rooms.work
+    parents = 12
+    assert max(work.values()) <= _rooms.SHORT * _rooms.WAYS * parents * 2
+    assert work[8] <= work[4] * 1.5
+
+
+def test_many_devices_end_the_search_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound and the searches may look at so many ways in all, and then finish the VM that they look at."""
+    made: list[_rooms.Rooms] = []
+
+    class Counted(_rooms.Rooms):
+        def __init__(self, kinds: t.Sequence[Kind]) -> None:
+            super().__init__(kinds)
+            made.append(self)
+
+    for module in (_bound, _exact, _search):
+        monkeypatch.setattr(module, "Rooms", Counted)
+    monkeypatch.setattr(_configurations, "STEPS", 50_000)
+    problem = devices(8)
+    start = _solve.solve(problem)
+    proof = _bound.improve(problem, start, _solve.solve)
+    assert faults(problem, proof.solution) == []
+    assert proof.bound == Bound(*flow_bound(problem), "flow")
+    assert len(made) >= 3
+    assert max(rooms.work for rooms in made) <= 200_000
 
 
 def test_the_hash_seed_changes_nothing() -> None:
