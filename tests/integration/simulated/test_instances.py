@@ -75,7 +75,7 @@ class Host:
     def __init__(self, fleet: Fleet, ledger: pathlib.Path) -> None:
         self.fleet = fleet
         self.ledger = ledger
-        self.read_timeout = 5.0
+        self.read_timeout = 1.0
         self.libvirt = ledger.parent / "libvirt"
 
     def fault(self, node: str, **fault: t.Any) -> None:
@@ -805,6 +805,7 @@ def test_removal_counts_as_a_change_even_if_what_follows_fails(host: Host) -> No
     host.fault(f"devices/{uuid(1)}/remove", kind="hang", op="write")
     host.absent(bind_timeout=0.3)
     host.clear()
+    host.read_timeout = 1.0
     host.fault(CREATE, fault="C1", errno="EINVAL")
     report = host.run(wish())
     assert (report.changed, host.there(), report.ledger) == (True, set(), [])
