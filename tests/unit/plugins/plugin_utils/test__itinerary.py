@@ -125,8 +125,10 @@ def test_hostile_names_stay_on_their_line() -> None:
 )
 def test_lost_hosts_are_named_up_to_ten(more: int, expected: str) -> None:
     names = [f"hv{number}" for number in range(10 + more)]
-    hosts = [{"host": name, "state": "unreachable", "time": None, "age": None, "errors": []} for name in names]
-    plan = made(planning={"inputs": {**plan_data.planning()["inputs"], "hosts": hosts}})
+    lost: dict[str, t.Any] = {"state": "unreachable", "time": None, "age": None, "errors": []}
+    plan = made(
+        planning={"inputs": {**plan_data.planning()["inputs"], "hosts": [{"host": name, **lost} for name in names]}}
+    )
     assert f"PARTIAL: nothing is known of {', '.join(names[:9])}, {expected}" in "\n".join(_itinerary.lines(plan))
 
 
