@@ -297,12 +297,13 @@ class Configurations:
             answer = model.relaxed()
             if answer is None:
                 return None
+            values = answer.values
             prices, rents = self._priced(answer)
             dearest = self.loads.best(prices)
             if dearest is None or not self._add(dearest, rents):
                 break
         self.loads.enrich(prices, LOSS)
-        least = {key: math.floor(answer.values[column] + SLACK) - BACK for key, column in columns.items()}
+        least = {key: math.floor(values[column] + SLACK) - BACK for key, column in columns.items()}
         model, drains, leaving, columns = self._fixed(counts)
         for key, number in least.items():
             if number > 0:
