@@ -270,11 +270,12 @@ class _Builder:
 
     def _initrd(self, release: str) -> None:
         tree = self.work / "initrd"
-        for name in ("dev", "mnt", "modules", "proc", "sys"):
+        for name in ("bin", "dev", "mnt", "modules", "proc", "sys"):
             (tree / name).mkdir(parents=True)
         shutil.copy(HERE / "guest/init", tree)
         (tree / "init").chmod(0o755)
         shutil.copy(self.guest / "usr/bin/busybox", tree)
+        (tree / "bin/sh").symlink_to("../busybox")
         for number, path in enumerate(self._files_of(release, BOOT_MODULES)):
             name = path.name.removesuffix(".xz")
             shutil.copy(self.guest / "usr/lib/modules" / release / name, tree / "modules" / f"{number:02}-{name}")

@@ -14,12 +14,8 @@ from ansible_collections.vfio.migration.tests.integration.docs import snippets, 
 from ansible_collections.vfio.migration.tests.integration.docs.conftest import Desk
 from ansible_collections.vfio.migration.tests.tools import setup
 
-WITH_COMMANDS = {
-    snippets.name(path): found
-    for path in snippets.DOCUMENTS
-    if (found := snippets.commands(path.read_text(encoding="utf-8")))
-}
-
+COMMANDS = {snippets.name(path): snippets.commands(path.read_text(encoding="utf-8")) for path in snippets.DOCUMENTS}
+WITH_COMMANDS = {name: found for name, found in COMMANDS.items() if found}
 
 DONE: set[str] = set()
 
