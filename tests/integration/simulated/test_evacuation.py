@@ -143,7 +143,7 @@ def test_facts_that_are_too_old_are_refused_and_the_old_plan_stays(office: Offic
     before = office.plan_file.read_bytes()
     time.sleep(2)
     output = " ".join(office.evacuate(live=False, drain=["hv4"], max_age=1, code=2).split())
-    assert "the facts of hv1, hv2, hv3, hv4, hv5 and 1 others are older than 1 seconds" in output
+    assert "the facts of hv1, hv2, hv3, hv4, hv5 and 1 other are older than 1 seconds" in output
     assert office.plan_file.read_bytes() == before
 
 
