@@ -29,6 +29,10 @@ BOTH = (HV1, HV2)
 def uuid(number: int) -> str:
     return f"{number:08d}-0000-4000-8000-000000000001"
 
+PATIENT = 8.0
+"""Seconds that a driver has to answer: a guest without hardware virtualisation on a busy machine is slow, not hung."""
+PATIENCE = {f"{role}_read_timeout": PATIENT for role in ("readiness", "targets", "release")}
+
 
 class Site:
     """Guests, a fact cache, and a folder for plans."""
@@ -72,7 +76,7 @@ class Site:
         return self.finish(self.start_play(name, *words, **variables), code)
 
     def start_play(self, name: str, *words: str, **variables: t.Any) -> subprocess.Popen[str]:
-        return self.start("playbook", f"vfio.migration.{name}", *words, "-e", json.dumps(variables))
+        return self.start("playbook", f"vfio.migration.{name}", *words, "-e", json.dumps({**PATIENCE, **variables}))
 
     def bootstrap(self) -> str:
         """Run the role on all hosts, as somebody does before the first run."""
@@ -88,7 +92,7 @@ class Site:
     def mdev(self, host: str, instances: list[dict[str, t.Any]], **options: t.Any) -> dict[str, t.Any]:
         """Result of the module on one host; the workload ``vm`` of plan ``p``, if nothing else is said."""
         wishes = [{"workload": "vm", **one} for one in instances]
-        arguments = {"instances": wishes, "plan": "p", "fail_on_error": False, **options}
+        arguments = {"instances": wishes, "plan": "p", "fail_on_error": False, "read_timeout": PATIENT, **options}
         words = ("adhoc", host, "-m", "vfio.migration.mdev", "-a", json.dumps(arguments), "-o")
         output = self.finish(self.start(*words))
         return t.cast("dict[str, t.Any]", json.loads(output[output.index("{") :]))

@@ -96,7 +96,7 @@ def test_a_device_that_refuses_what_its_type_accepted_is_rolled_back(moving: Sit
     site.fleet.set(HV2, f"{EDU}/rule", "lying")
     output = site.prepare(code=2)
     assert "1 failed" in output
-    assert site.devices(HV2) == []
+    assert site.devices(HV2) == [], output
     assert ledger(site, HV2) == []
     counters = site.fleet.counters(HV2)
     asked = {node.level: (count.accepts, count.rejects) for node, count in counters.items()
