@@ -29,6 +29,7 @@ BOTH = (HV1, HV2)
 def uuid(number: int) -> str:
     return f"{number:08d}-0000-4000-8000-000000000001"
 
+
 PATIENT = 8.0
 """Seconds that a driver has to answer: a guest without hardware virtualisation on a busy machine is slow, not hung."""
 PATIENCE = {f"{role}_read_timeout": PATIENT for role in ("readiness", "targets", "release")}

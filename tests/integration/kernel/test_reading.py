@@ -166,14 +166,15 @@ def test_a_hung_node_delays_nothing_else(site: Site, op: str) -> None:
 
 
 @pytest.mark.fault("R5", "R6")
-def test_a_parent_is_unplugged_while_it_is_read(site: Site) -> None:
+def test_a_parent_is_unplugged_while_its_host_is_read(site: Site) -> None:
+    """The one that is read next: a kernel that unplugs what is being read waits until that is over, and whether the
+    next node is opened before it is gone is then a matter of luck."""
     for host in BOTH:
-        for kind in (A1, A2, A4):
-            site.fleet.set(host, f"{EDU}/{kind}/type/delay_ms", "700")
+        site.fleet.set(host, f"{EDU}/{A1}/type/delay_ms", "4000")
 
     def unplug(host: str) -> None:
-        script = f"until grep -q '^{EDU} {A1} type reads=1' {LAB}/counters; do :; done"
-        site.fleet.run(host, f"{script}; echo 1 >/sys/bus/pci/devices/{EDU}/remove")
+        script = f"until grep -q '^{EDU} {A1} type reads=1 ' {LAB}/counters; do busybox usleep 20000; done"
+        site.fleet.run(host, f"{script}; echo 1 >/sys/bus/pci/devices/{TESTDEV}/remove")
 
     threads = [later(functools.partial(unplug, host)) for host in BOTH]
     output = site.play("readiness", "--check")
@@ -181,9 +182,9 @@ def test_a_parent_is_unplugged_while_it_is_read(site: Site) -> None:
         thread.join(60)
     assert "failed=0" in output
     for host in BOTH:
-        assert EDU not in site.fleet.run(host, "ls /sys/class/mdev_bus")
+        assert TESTDEV not in site.fleet.run(host, "ls /sys/class/mdev_bus")
         facts = site.facts(host)["vfio_migration"]
         state = {parent["address"]: parent["state"] for parent in facts["parents"]}
-        assert state[EDU] == "gone"
-        assert {state[parent] for parent in (TESTDEV, SHARED, EXCLUSIVE, COUNTED)} <= {"ok", "unknown"}
-        assert len(types(site.facts(host))) >= 12
+        assert state == {TESTDEV: "gone", **dict.fromkeys((EDU, SHARED, EXCLUSIVE, COUNTED), "ok")}
+        assert {parent for parent, _kind in types(site.facts(host))} == {EDU, SHARED, EXCLUSIVE, COUNTED}
+        assert (f"parents/{TESTDEV}", "gone") in {(note["item"], note["reason"]) for note in facts["notes"]}
