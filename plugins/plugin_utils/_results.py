@@ -251,7 +251,8 @@ def _what(row: Row) -> str:
 
 
 def _place(made: Made) -> str:
-    return f"{made['parent']}/{made['type']} " if made["action"] != "there" else ""
+    """Where it is; an instance that was not there to be taken back is nowhere."""
+    return f"{made['parent']}/{made['type']} " if made["parent"] and made["type"] else ""
 
 
 def _todo(row: Row) -> str:

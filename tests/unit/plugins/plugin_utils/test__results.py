@@ -129,6 +129,16 @@ def test_taking_back() -> None:
     assert _results.render("Release", [], []) == "Release: nothing to do"
 
 
+def test_what_is_not_there_has_no_place() -> None:
+    """After a reboot the ledger knows a transient instance that no kernel has."""
+    gone = {"uuid": UUID.format(103), "parent": None, "type": None, "action": "none", "holders": []}
+    tasks = done(hv3={**result("vm2", "none"), "instances": [gone]})
+    rows = _results.released([tasks], {}, check_mode=False)
+    line = _results.render("Release", rows, []).splitlines()[1]
+    assert line.split()[-2:] == [UUID.format(103), "none"]
+    assert "None" not in line
+
+
 @pytest.mark.fault("L10")
 def test_hostile_names_are_harmless_on_a_terminal() -> None:
     moves = [{**MOVES[0], "name": "\x1b[2J\nready  all"}]
