@@ -20,8 +20,8 @@ import typing as t
 
 from ansible_collections.vfio.migration.tests.benchmarks import _distinct
 from ansible_collections.vfio.migration.tests.benchmarks._measure import BenchError, Run, Runner, profile, ratio
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import scenario
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
 READINESS = "vfio.migration.readiness"

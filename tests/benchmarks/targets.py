@@ -24,8 +24,8 @@ import typing as t
 import uuid
 
 from ansible_collections.vfio.migration.tests.benchmarks._measure import BenchError, Run, Runner, ratio
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import namespace
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
 TREE = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "tree"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace, namespace
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet
 
 from . import maintenance, setup

@@ -20,7 +20,8 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient, FleetError
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient
 
 
 def migrate(client: FleetClient, moves: t.Iterable[_model.Move], waves: t.Collection[int]) -> list[str]:

@@ -18,9 +18,9 @@ import subprocess
 import sys
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB, KernelFleet, parse_counters
 from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.driver import FIRST_GROUP
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet
 

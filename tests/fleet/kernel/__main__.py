@@ -12,7 +12,8 @@ import pathlib
 import sys
 import time
 
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet import guarded
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 
 from . import fleet, image
 from .guard import guard
@@ -92,7 +93,7 @@ def _ssh(arguments: argparse.Namespace) -> None:
 
 
 def _down(arguments: argparse.Namespace) -> None:
-    fleet.stop(arguments.directory.resolve())
+    guarded.stop(arguments.directory.resolve())
 
 
 if __name__ == "__main__":

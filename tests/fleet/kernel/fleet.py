@@ -10,21 +10,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
-import time
 import typing as t
 
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet import guarded
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 
 from . import image
 from .machine import Guest
 
 LIFETIME = 2 * 3600.0
-STOP_SECONDS = 20.0
 MOST_GUESTS = 4
 ALTERNATELY = ("6.1", "6.12", "6.12", "6.1")
 LAB = "/sys/kernel/debug/mdev_lab"
@@ -130,62 +125,11 @@ def start(
         raise FleetError(problem)
     if not 1 <= len(guests) <= MOST_GUESTS:
         raise FleetError(f"There can be 1 to {MOST_GUESTS} guests, and not {len(guests)}.")
-    directory = _directory(directory)
-    words = [sys.executable, "-m", __package__ or "", "serve", "--directory", str(directory)]
-    words += ["--guests", json.dumps(guests), "--lifetime", str(lifetime)]
+    directory = guarded.new_directory(directory)
+    words = ["--guests", json.dumps(guests), "--lifetime", str(lifetime)]
     words += (["--warm"] if warm else []) + ([] if owner is None else ["--owner-pid", str(owner)])
-    environment = {**os.environ, "PATH": image.PATH}
-    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
-    with process:
-        try:
-            line = process.stdout.readline() if process.stdout is not None else b""
-        except BaseException:
-            # Whoever loses patience leaves no guests behind.
-            process.terminate()
-            raise
-        answer = json.loads(line) if line else {"error": _last_words(directory)}
-        if "error" in answer:
-            process.wait()
-            raise FleetError(answer["error"])
-        # The guard lives on: leaving the block must not wait for it.
-        process.wait = lambda timeout=None: 0  # type: ignore[method-assign]  # noqa: ARG005
+    guarded.launch(__package__ or "", directory, words)
     return KernelFleet(directory)
-
-
-def _directory(directory: pathlib.Path | None) -> pathlib.Path:
-    if directory is None:
-        return pathlib.Path(tempfile.mkdtemp(prefix="vfio-kernel-"))
-    if directory.exists():
-        raise FleetError(f"{directory} is there already: give another directory, or end the fleet in it with down.")
-    directory.mkdir(parents=True)
-    return directory.resolve()
-
-
-def _last_words(directory: pathlib.Path) -> str:
-    with contextlib.suppress(OSError, IndexError):
-        return (directory / "log").read_text().strip().splitlines()[-1]
-    return "The guests' guard ended before they were ready."
-
-
-def stop(directory: pathlib.Path) -> None:
-    """End a fleet and wait until nothing of it is left."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((directory / "guard.pid").read_text())
-        if _is_guard(pid, directory):
-            os.kill(pid, signal.SIGTERM)
-            end = time.monotonic() + STOP_SECONDS
-            while _is_guard(pid, directory) and time.monotonic() < end:
-                time.sleep(0.02)
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():
-        raise FleetError(f"{directory} could not be removed: see which process is still in it, end it, run down again.")
-
-
-def _is_guard(pid: int, directory: pathlib.Path) -> bool:
-    with contextlib.suppress(OSError):
-        return os.fsencode(directory) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
 
 
 @contextlib.contextmanager
@@ -195,4 +139,4 @@ def kernel_fleet(guests: t.Sequence[Guest], **options: t.Any) -> t.Iterator[Kern
     try:
         yield fleet
     finally:
-        stop(fleet.directory)
+        guarded.stop(fleet.directory)

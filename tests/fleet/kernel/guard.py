@@ -20,8 +20,8 @@ import sys
 import time
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import inventory
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated.daemon import Report, detach, hang_up
 
 from . import image, machine

@@ -22,8 +22,8 @@ import tempfile
 import time
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import _linux
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 
 from .image import CACHE, PATH, Image
 

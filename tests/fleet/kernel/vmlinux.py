@@ -15,7 +15,7 @@ import struct
 import subprocess
 import typing as t
 
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 
 SECTOR = 512
 MAGIC = 0x202

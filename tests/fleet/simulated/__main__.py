@@ -11,8 +11,10 @@ import pathlib
 import sys
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
+
 from ._reader import ScenarioError
-from .control import FleetClient, FleetError
+from .control import FleetClient
 from .daemon import guard
 from .fleet import LIFETIME, start, stop
 from .scenario import load

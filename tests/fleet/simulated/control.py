@@ -17,16 +17,14 @@ import socketserver
 import threading
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
+
 from ._reader import ScenarioError
 from .driver import HostState
 from .faults import parse_fault
 from .scenario import Workload, parse_delays, parse_workload
 
 Command = t.Callable[..., t.Any]
-
-
-class FleetError(Exception):
-    """The fleet could not do what it was asked."""
 
 
 class Commands:

@@ -10,22 +10,19 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import subprocess
-import sys
-import tempfile
-import time
 import typing as t
 
 import yaml
 
+from ansible_collections.vfio.migration.tests.fleet import guarded
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
+
 from . import inplace, namespace
-from .control import FleetClient, FleetError
+from .control import FleetClient
 from .daemon import remove_directory
 
 LIFETIME = 4 * 3600.0
-STOP_SECONDS = 20.0
-START_SECONDS = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,68 +76,19 @@ def start(
     problem = inplace.missing() or (namespace.missing() if reach == "namespace" else None)
     if problem is not None:
         raise FleetError(problem)
-    directory = _directory(directory)
+    directory = guarded.new_directory(directory)
     if isinstance(scenario, dict):
         (directory / "scenario.yml").write_text(json.dumps(scenario))
         scenario = directory / "scenario.yml"
-    words = [
-        sys.executable,
-        "-m",
-        __package__ or "",
-        "serve",
-        "--directory",
-        str(directory),
-        "--scenario",
-        str(scenario),
-    ]
-    words += ["--reach", reach, "--lifetime", str(lifetime)] + ([] if owner is None else ["--owner-pid", str(owner)])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
-    with process:
-        line = process.stdout.readline() if process.stdout is not None else b""
-        answer = json.loads(line) if line else {"error": _last_words(directory)}
-        if "error" in answer:
-            process.wait()
-            remove_directory(directory)
-            raise FleetError(answer["error"])
-        # The guard lives on: leaving the block must not wait for it.
-        process.wait = lambda timeout=None: 0  # type: ignore[method-assign]  # noqa: ARG005
+    words = ["--scenario", str(scenario), "--reach", reach, "--lifetime", str(lifetime)]
+    words += [] if owner is None else ["--owner-pid", str(owner)]
+    guarded.launch(__package__ or "", directory, words, remove_directory)
     return Fleet(directory, FleetClient(directory / "control.sock"))
-
-
-def _directory(directory: pathlib.Path | None) -> pathlib.Path:
-    if directory is None:
-        return pathlib.Path(tempfile.mkdtemp(prefix="vfio-fleet-"))
-    if directory.exists():
-        raise FleetError(f"{directory} is there already: give another directory, or end the fleet in it with down.")
-    directory.mkdir(parents=True)
-    return directory.resolve()
-
-
-def _last_words(directory: pathlib.Path) -> str:
-    with contextlib.suppress(OSError, IndexError):
-        return (directory / "log").read_text().strip().splitlines()[-1]
-    return "The simulated fleet ended before it was ready."
 
 
 def stop(directory: pathlib.Path) -> None:
     """End a fleet and wait until nothing of it is left; clean up after one that was killed."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((directory / "guard.pid").read_text())
-        if _is_guard(pid, directory):
-            os.kill(pid, signal.SIGTERM)
-            end = time.monotonic() + STOP_SECONDS
-            while _is_guard(pid, directory) and time.monotonic() < end:
-                time.sleep(0.02)
-    remove_directory(directory)
-    if directory.exists():
-        raise FleetError(f"{directory} could not be removed: see which process is still in it, end it, run down again.")
-
-
-def _is_guard(pid: int, directory: pathlib.Path) -> bool:
-    with contextlib.suppress(OSError):
-        return os.fsencode(directory) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+    guarded.stop(directory, remove_directory)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,10 @@ import threading
 import time
 import typing as t
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
+
 from . import _linux, inventory, uevents
-from .control import FleetError, started
+from .control import started
 from .driver import DeviceState, HostState, Listener, ParentState, Subject, Synthetic
 from .hostinit import PADDING
 from .procfs import command_line, handles

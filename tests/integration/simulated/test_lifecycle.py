@@ -15,9 +15,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.simulated import __main__ as cli
 from ansible_collections.vfio.migration.tests.fleet.simulated import inplace
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient, FleetError
+from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetClient
 from ansible_collections.vfio.migration.tests.fleet.simulated.fleet import Fleet, simulated_fleet, start, stop
 from ansible_collections.vfio.migration.tests.integration.simulated.conftest import one_host, read, type_dir
 

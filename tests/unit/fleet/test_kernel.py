@@ -15,9 +15,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 from ansible_collections.vfio.migration.tests.fleet.kernel import fleet, image, machine, vmlinux
 from ansible_collections.vfio.migration.tests.fleet.kernel.machine import Guest
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
 from ansible_collections.vfio.migration.tests.tools import setup
 
 DUMP = """\
