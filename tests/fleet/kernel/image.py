@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from ansible_collections.vfio.migration.tests.fleet.simulated.control import FleetError
+from ansible_collections.vfio.migration.tests.fleet.guarded import FleetError
 
 from . import vmlinux
 
@@ -243,6 +243,8 @@ class _Builder:
             shutil.copy(HERE / "guest" / name, etc)
         (etc / "rc").chmod(0o755)
         shutil.copy(self.headers / "tmp/hold", self.guest / "usr/local/bin/qemu-system-hold")
+        shutil.copy(HERE / "guest/lab-anew", self.guest / "usr/local/bin")
+        (self.guest / "usr/local/bin/lab-anew").chmod(0o755)
         for name in ("init", "poweroff", "reboot"):
             (self.guest / "usr/sbin" / name).unlink(missing_ok=True)
             (self.guest / "usr/sbin" / name).symlink_to("../bin/busybox")

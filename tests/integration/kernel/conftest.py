@@ -16,18 +16,6 @@ from ansible_collections.vfio.migration.tests.integration.kernel.site import Sit
 
 GUESTS = [Guest("hv1", "6.1", "version=4.1"), Guest("hv2", "6.12", "version=4.2")]
 
-ANEW = """\
-busybox killall -9 qemu-system-hold 2>/dev/null
-if [ -d /sys/module/mdev_lab ]; then
-    for fault in /sys/kernel/debug/mdev_lab/*/*/*/fault; do echo none >$fault; done
-fi
-rm -rf /var/lib/vfio-migration
-find /etc/mdevctl.d -mindepth 1 -maxdepth 1 ! -name scripts.d -exec rm -rf {} +
-until ! grep -q '^mdev_lab ' /proc/modules; do rmmod mdev_lab 2>/dev/null || busybox usleep 50000; done
-echo 1 >/sys/bus/pci/rescan
-modprobe mdev_lab && udevadm settle
-"""
-
 
 @pytest.fixture(scope="session")
 def fleet() -> t.Iterator[KernelFleet]:
@@ -38,5 +26,5 @@ def fleet() -> t.Iterator[KernelFleet]:
 @pytest.fixture
 def site(fleet: KernelFleet, tmp_path: pathlib.Path) -> Site:
     for guest in GUESTS:
-        fleet.run(guest.name, ANEW)
+        fleet.run(guest.name, "lab-anew")
     return Site(fleet, tmp_path)

@@ -79,12 +79,6 @@ class Site:
     def start_play(self, name: str, *words: str, **variables: t.Any) -> subprocess.Popen[str]:
         return self.start("playbook", f"vfio.migration.{name}", *words, "-e", json.dumps({**PATIENCE, **variables}))
 
-    def bootstrap(self) -> str:
-        """Run the role on all hosts, as somebody does before the first run."""
-        play = self.folder / "bootstrap.yml"
-        play.write_text(json.dumps([{"hosts": "hypervisors", "roles": ["vfio.migration.bootstrap"]}]))
-        return self.finish(self.start("playbook", str(play)))
-
     def facts(self, host: str) -> dict[str, t.Any]:
         """What the last playbook learnt of a host."""
         payload = json.loads((self.cache / f"s1_{host}").read_text())["__payload__"]
@@ -107,9 +101,6 @@ class Site:
 
     def prepare(self, *words: str, code: int = 0, **variables: t.Any) -> str:
         return self.play("prepare_targets", *words, code=code, targets_plan=str(self.plan_file), **variables)
-
-    def release(self, *words: str, code: int = 0, **variables: t.Any) -> str:
-        return self.play("release_targets", *words, code=code, release_plan=str(self.plan_file), **variables)
 
     # ------------------------------------------------------------------------------ the kernel
 

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import functools
-import time
 import typing as t
 
 import pytest
 
-from ansible_collections.vfio.migration.tests.fleet.kernel.fleet import LAB
 from ansible_collections.vfio.migration.tests.integration.kernel.site import (
     A1,
     A2,
@@ -25,8 +22,6 @@ from ansible_collections.vfio.migration.tests.integration.kernel.site import (
     SHARED,
     TESTDEV,
     Site,
-    later,
-    soon,
     uuid,
 )
 
@@ -140,51 +135,3 @@ def test_a_driver_is_asked_once_for_each_string_and_not_at_all_in_check_mode(sit
     site.reset_counters()
     site.play("readiness")
     assert [site.writes(host) for host in BOTH] == [{}, {}], "what is known is not asked again"
-
-
-@pytest.mark.fault("R8", "P6")
-@pytest.mark.parametrize("op", ["read", "write"])
-def test_a_hung_node_delays_nothing_else(site: Site, op: str) -> None:
-    site.create(HV2, EDU, A1, uuid(1))
-    site.create(HV2, TESTDEV, A1, uuid(2))
-    site.fault(HV1, EDU, A1, "type", f"hang {op}")
-    start = time.monotonic()
-    output = site.play("readiness")
-    took = time.monotonic() - start
-    waiting = site.fleet.run(HV1, "busybox ps -o stat,comm | grep ^D || true")
-    assert "python3" in waiting, "the reader is to be in state D, where nothing ends it"
-    assert took < 60, "it waits for one deadline, not for the driver"
-    found = strings(site.facts(HV1))
-    good = [key for key, (status, _value, _errno) in found.items() if status == "ok"]
-    assert {(parent, kind) for parent, kind in found if parent != EDU} <= set(good)
-    assert (found[EDU, A1][0] == "unknown") is (op == "read")
-    verdicts = site.facts(HV1)["vfio_migration_verdicts"]["verdicts"]
-    assert {v["parent"]: v["verdict"] for v in verdicts}[TESTDEV] == "incompatible"
-    assert "does not answer" in output or "did not answer" in output, output
-    site.fault(HV1, EDU, A1, "type", "none")
-    assert soon(lambda: not site.fleet.run(HV1, "busybox ps -o stat,comm | grep ^D || true"))
-
-
-@pytest.mark.fault("R5", "R6")
-def test_a_parent_is_unplugged_while_its_host_is_read(site: Site) -> None:
-    """The one that is read next: a kernel that unplugs what is being read waits until that is over, and whether the
-    next node is opened before it is gone is then a matter of luck."""
-    for host in BOTH:
-        site.fleet.set(host, f"{EDU}/{A1}/type/delay_ms", "4000")
-
-    def unplug(host: str) -> None:
-        script = f"until grep -q '^{EDU} {A1} type reads=1 ' {LAB}/counters; do busybox usleep 20000; done"
-        site.fleet.run(host, f"{script}; echo 1 >/sys/bus/pci/devices/{TESTDEV}/remove")
-
-    threads = [later(functools.partial(unplug, host)) for host in BOTH]
-    output = site.play("readiness", "--check")
-    for thread in threads:
-        thread.join(60)
-    assert "failed=0" in output
-    for host in BOTH:
-        assert TESTDEV not in site.fleet.run(host, "ls /sys/class/mdev_bus")
-        facts = site.facts(host)["vfio_migration"]
-        state = {parent["address"]: parent["state"] for parent in facts["parents"]}
-        assert state == {TESTDEV: "gone", **dict.fromkeys((EDU, SHARED, EXCLUSIVE, COUNTED), "ok")}
-        assert {parent for parent, _kind in types(site.facts(host))} == {EDU, SHARED, EXCLUSIVE, COUNTED}
-        assert (f"parents/{TESTDEV}", "gone") in {(note["item"], note["reason"]) for note in facts["notes"]}
