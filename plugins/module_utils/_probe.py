@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils import _sysfs
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    NO_TEXT,
     SCHEMA_VERSION,
     Answer,
     Name,
@@ -72,8 +73,7 @@ def request_errors(requests: t.Sequence[Request]) -> t.List[str]:
                 errors.append("%s.%s is needed to name a %s node" % (where, key, request["scope"]))
         string: t.Any = request["string"]
         if not isinstance(string, str):
-            kind = type(string).__name__
-            errors.append("%s.string must be text, not %s; write it in quotes" % (where, kind))
+            errors.append("%s.string %s, not %r" % (where, NO_TEXT, string))
         for key, value in names.items():
             error = name_error(value) if value is not None else None
             if error:

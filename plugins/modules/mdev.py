@@ -35,14 +35,15 @@ options:
         required: true
       parent:
         description:
-          - Address of the parent, needed with O(state=present).
+          - Address of the parent, needed with O(state=present), in quotes. YAML takes V(0000:00:02.0) for a
+            number, which is refused.
           - With O(state=absent), an instance of another parent is left alone if this is given.
-        type: str
+        type: raw
       type:
         description:
           - Id of the mdev type, needed with O(state=present).
           - With O(state=absent), an instance of another type is left alone if this is given.
-        type: str
+        type: raw
       workload:
         description: VM that the instance is for, needed with O(state=present).
         type: str
@@ -59,15 +60,16 @@ options:
             type: str
             required: true
           value:
-            description: What to write, exactly.
-            type: str
+            description: What to write, exactly. It has to be text; a YAML number or boolean is refused.
+            type: raw
             required: true
       accepts:
         description:
           - What C(migration_version) of the source device says. The new instance is asked whether it accepts that; if
             it does not say so, it is removed again.
+          - It has to be text; a YAML number or boolean is refused.
           - Leave it out for devices without the attribute. Nothing is asked then.
-        type: str
+        type: raw
   plan:
     description: Names the plan in the ledger, needed with O(state=present). Letters, digits, dots, dashes, underscores.
     type: str
@@ -361,15 +363,18 @@ def main() -> None:
 def _arguments() -> t.Dict[str, t.Any]:
     text = {"type": "str"}
     needed = {"type": "str", "required": True}
+    # Not str: that would turn an unquoted 0x10 of a playbook into another string without a word.
+    exact = {"type": "raw"}
     flag = {"type": "bool", "default": False}
-    attributes = {"type": "list", "elements": "dict", "options": {"name": needed, "value": needed}}
+    value = dict(exact, required=True)
+    attributes = {"type": "list", "elements": "dict", "options": {"name": needed, "value": value}}
     instance = {
         "uuid": needed,
-        "parent": text,
-        "type": text,
+        "parent": exact,
+        "type": exact,
         "workload": text,
         "attributes": attributes,
-        "accepts": text,
+        "accepts": exact,
     }
     return dict(
         _host.ARGUMENTS,
