@@ -19,6 +19,7 @@ import re
 import time
 import typing as t
 
+from ansible_collections.vfio.migration.plugins.module_utils._claims import OWNER
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SCHEMA_VERSION,
     DeviceAttribute,
@@ -28,7 +29,6 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
 from ansible_collections.vfio.migration.plugins.module_utils._order import attribute_error
 
 FILE = "ledger.json"
-LOCK = "lock"
 _LOCK_PAUSE = 0.05
 _KEYS = frozenset(LedgerEntry.__annotations__)
 _NEWER = frozenset(("wished", "attributes"))
@@ -56,7 +56,7 @@ class LedgerFile:
     def __enter__(self) -> LedgerFile:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self._lock = os.open(os.path.join(self.folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(os.path.join(self.folder, OWNER), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise LedgerError(
                 "the ledger in %s cannot be opened: %s; run with become: true, or name another folder in the option "
