@@ -57,21 +57,22 @@ class LedgerFile:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._lock = os.open(os.path.join(self.folder, OWNER), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock()
+            self.read()
         except OSError as exc:
+            self.__exit__()
             raise LedgerError(
                 "the ledger in %s cannot be opened: %s; run with become: true, or name another folder in the option "
                 "ledger" % (self.folder, exc.strerror)
             ) from None
-        try:
-            self._take_lock()
-            self.read()
-        except BaseException:
-            os.close(self._lock)
+        except LedgerError:
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def _take_lock(self) -> None:
         end = time.monotonic() + self._wait

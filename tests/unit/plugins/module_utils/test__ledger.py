@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -209,6 +210,25 @@ def test_disk_that_is_full_is_named_and_changes_nothing(tmp_path: t.Any, monkeyp
             ledger.put(entry("b"))
         assert ledger.entries == [entry("a")]
     assert LedgerFile(str(tmp_path)).read().entries == [entry("a")]
+
+
+LOCKING = [
+    (os, "pwrite", "No space left on device"),
+    (fcntl, "flock", "No locks available"),
+]
+"""What a full disk, and a folder on NFS without a lock daemon, refuse."""
+
+
+@pytest.mark.parametrize(("module", "name", "said"), LOCKING)
+def test_folder_that_cannot_be_locked_is_named(
+    tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch, module: t.Any, name: str, said: str
+) -> None:
+    def refused(*_arguments: t.Any) -> None:
+        raise OSError(28, said)
+
+    monkeypatch.setattr(module, name, refused)
+    with pytest.raises(LedgerError, match="ledger in .* cannot be opened: " + said), LedgerFile(str(tmp_path)):
+        pass
 
 
 @pytest.mark.fault("C9")
