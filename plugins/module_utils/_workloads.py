@@ -146,7 +146,9 @@ def match(
         for cdev in device.cdevs:
             by_node.setdefault(_CDEV + cdev, []).append(device.id)
         if device.group is not None:
-            by_node.setdefault(_VFIO + str(device.group), []).append(device.id)
+            # Where there is no IOMMU the same group has another name (vfio_create_group, drivers/vfio/group.c).
+            for name in ("%d", "noiommu-%d"):
+                by_node.setdefault(_VFIO + name % device.group, []).append(device.id)
     known = {device.id.lower(): device.id for device in devices}
     holders: t.Dict[str, t.List[Holder]] = {}
     workloads = []

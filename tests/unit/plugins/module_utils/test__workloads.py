@@ -89,6 +89,12 @@ def test_open_nodes_name_the_holder() -> None:
     assert [(workload["id"], workload["kind"]) for workload in found.workloads] == [("pid:5", "process"), (VM, "qemu")]
 
 
+@pytest.mark.fault("C11")
+def test_group_without_an_iommu_has_another_name_and_is_held_all_the_same() -> None:
+    dpdk = Process(5, ["dpdk"], ["/dev/vfio/noiommu-8"])
+    assert [one["pid"] for one in _workloads.match(DEVICES, [dpdk], True).of("0000:3b:00.2") or ()] == [5]
+
+
 def test_other_programs_are_no_vms() -> None:
     assert not _workloads.match(
         DEVICES, [Process(9, ["bash", "-name", "x", "-device", "host=3b:00.2"], [])], True
