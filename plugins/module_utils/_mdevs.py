@@ -344,6 +344,8 @@ class Mdevs:
             outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data, claim)[0]
             if outcome.state == "done" and outcome.value == len(data):
                 continue
+            if outcome.state in ("hung", "deadline"):
+                raise _unreadable("%s: attribute %s" % (wish, attribute["name"]), outcome)
             raise MdevError(
                 "attribute",
                 "%s: attribute %s did not take %r: %s; correct it in the plan"

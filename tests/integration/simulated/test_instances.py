@@ -419,6 +419,15 @@ def test_attribute_that_is_refused_undoes_the_workload(host: Host) -> None:
     assert host.writes(f"devices/{uuid(2)}/second") == 1
 
 
+@pytest.mark.fault("C5", "R8")
+def test_attribute_at_which_the_driver_hangs_is_not_the_plans_mistake(host: Host) -> None:
+    host.read_timeout = 0.3
+    host.fault(f"devices/{uuid(1)}/first", kind="hang", op="write")
+    report = host.run(wish(attributes=[{"name": "first", "value": "1"}]), bind_timeout=0.2)
+    assert actions(report) == [("refused", "hung")]
+    assert "did not answer within read_timeout" in (report.workloads[0]["msg"] or "")
+
+
 def test_attributes_are_written_in_order_once_each(host: Host) -> None:
     host.run(wish(attributes=[{"name": "first", "value": value} for value in ("1", "2", "3")]))
     assert (device_dir(host.fleet, uuid(1), host="h1") / "first").read_text() == "3\n"
