@@ -62,7 +62,8 @@ def _write(path: str, data: bytes) -> int:
 
 
 def _list(path: str) -> t.List[str]:
-    return sorted(os.listdir(path))
+    # Bytes that are no text cannot be reported. Escaped they name something that is not there, which can.
+    return sorted(os.fsencode(name).decode("utf-8", "backslashreplace") for name in os.listdir(path))
 
 
 def _link(path: str) -> str:

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import os
 import time
 import typing as t
 
@@ -205,6 +207,20 @@ def test_device_that_vanished_is_dropped_with_a_note(host: t.Any) -> None:
     found = snapshot(host.options())
     assert [device["id"] for device in found["devices"]] == [UUID]
     assert _reasons(found["notes"]) == {("devices/" + second, "gone")}
+
+
+@pytest.mark.fault("R11")
+def test_names_that_are_no_text_are_told_as_text(host: t.Any, tmp_path: t.Any) -> None:
+    """Ansible refuses the report of the whole host otherwise."""
+    os.mkdir(os.fsencode(str(host.sys / PARENT_PATH / "mdev_supported_types")) + b"/i915-\xff")
+    folder = tmp_path / "libvirt"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xe9.xml")).write_bytes(b"<broken")
+    found = snapshot(host.options(libvirt_roots=(str(folder),)))
+    json.dumps(found, ensure_ascii=False).encode("utf-8")
+    assert [kind["id"] for kind in found["parents"][0]["types"]] == [TYPE]
+    expected = {("parents/0000:00:02.0/types/i915-\\xff", "gone"), ("%s/\\xe9.xml" % folder, "domain_file")}
+    assert expected <= _reasons(found["notes"])
 
 
 @pytest.mark.fault("R7")
