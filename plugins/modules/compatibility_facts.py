@@ -144,6 +144,34 @@ ansible_facts:
           elements: dict
           returned: always
           contains:
+            scope:
+              description: Which kind of node was asked, V(type) or V(device).
+              type: str
+              returned: always
+            parent:
+              description: Parent of the node that was asked.
+              type: str
+              returned: always
+            type:
+              description: mdev type of the node that was asked.
+              type: str
+              returned: always
+            device:
+              description: Device whose node was asked, null for a type node.
+              type: str
+              returned: always
+            string:
+              description: The string of the source.
+              type: str
+              returned: always
+            vendor:
+              description: Vendor identity of the source.
+              type: str
+              returned: always
+            source_type:
+              description: mdev type of the source.
+              type: str
+              returned: always
             verdict:
               description: V(compatible), V(incompatible) or V(unknown).
               type: str

@@ -290,6 +290,14 @@ ledger:
       description: UUID of the instance.
       type: str
       returned: always
+    parent:
+      description: Address of its parent.
+      type: str
+      returned: always
+    type:
+      description: Its mdev type.
+      type: str
+      returned: always
     plan:
       description: Plan that it belongs to.
       type: str
@@ -318,6 +326,14 @@ ledger:
       description: What was written to its attributes, in this order; null where an older ledger does not say.
       type: list
       elements: dict
+      returned: always
+    boot_id:
+      description: Boot of the host in which it was made. After another one only what C(mdevctl) brings back is ours.
+      type: str
+      returned: always
+    time:
+      description: When it was written down, in UTC.
+      type: str
       returned: always
 errors:
   description: All that is wrong with the options; nothing was touched then.
