@@ -288,7 +288,11 @@ class Mdevs:
                 "it; end that, and run again" % wish,
             )
         if outcome.errno in _sysfs.DENIED:
-            return MdevError("permission", "%s was not created: %s; run with become: true" % (wish, outcome.errno_name))
+            return MdevError(
+                "permission",
+                "%s was not created: %s; run with become: true, and if it ran as root look at the kernel log, because "
+                "drivers answer that, too" % (wish, outcome.errno_name),
+            )
         return MdevError(
             "errno",
             "%s was not created: the driver answered %s, which it chooses freely; look at the kernel log"

@@ -363,6 +363,7 @@ def test_driver_that_refuses_is_asked_once_and_the_rest_goes_on(host: Host, errn
     reason = "permission" if errno == "EPERM" else "errno"
     assert actions(report) == [("refused", reason), ("none", None), ("created", None)]
     assert errno in (report.workloads[0]["msg"] or "")
+    assert "look at the kernel log" in (report.workloads[0]["msg"] or ""), "root gets EPERM from the driver"
     assert (host.writes(CREATE), host.there(), list(states(report))) == (1, {uuid(3)}, [uuid(3)])
 
 
