@@ -349,6 +349,19 @@ def test_a_vm_that_is_shut_down_keeps_its_device(site: Site) -> None:
     assert site.devices() == site.before
 
 
+@pytest.mark.fault("P6")
+def test_a_driver_that_removes_slowly_is_given_the_time_that_it_is_told_to_take(site: Site) -> None:
+    site.plan(only("web2"))
+    site.prepare()
+    slow = {"node": f"devices/{NEW}/remove", "kind": "slow", "op": "write", "seconds": 1.5}
+    site.fleet.client("fault_set", host="hv1", fault=slow)
+    impatient = ("-e", "release_read_timeout=0.2")
+    output = site.release(*impatient, "-e", "release_bind_timeout=0.3", code=2)
+    assert "the driver did not answer within bind_timeout" in output
+    assert "1 released" in site.release(*impatient)
+    assert site.more() == {}
+
+
 def test_everything_of_ours_without_a_plan(site: Site) -> None:
     site.plan(only("web2"))
     site.prepare()
