@@ -367,6 +367,12 @@ class Mdevs:
                 "%s: the device refuses its source (%s) although its type may have accepted it, which is to be "
                 "reported to the driver's vendor; plan again, without this parent" % (wish, result.errno),
             )
+        if result.reason == "absent":
+            raise MdevError(
+                "absent",
+                "%s: the device has no migration_version, so nobody can tell whether it accepts its source; plan "
+                "again, without this parent" % wish,
+            )
         if result.verdict != "compatible":
             raise MdevError(
                 result.reason or "unknown",

@@ -228,8 +228,8 @@ workloads:
         - V(in_use), V(holders) when it is held, or nobody can tell.
         - V(pending) when a process of an earlier run still waits for the driver to make or to remove it; run again
           later.
-        - V(inconsistent) when the new device refuses its source. When it does not say, V(not_probed), V(short_write),
-          V(unreadable), V(too_long), V(empty), V(not_ascii), V(unknown).
+        - V(inconsistent) when the new device refuses its source. When it does not say, V(absent), V(not_probed),
+          V(short_write), V(unreadable), V(too_long), V(empty), V(not_ascii), V(unknown).
         - V(not_created), V(not_bound), V(attribute), V(not_removed), V(mdevctl) for the step that failed.
         - V(errno), V(busy), V(hung), V(deadline), V(permission) for what the driver, or the system, said to it.
         - V(ledger), V(worker) when the ledger could not be written, or the process that talks to drivers died.

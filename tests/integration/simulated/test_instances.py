@@ -455,6 +455,14 @@ def test_device_that_does_not_say_that_it_accepts_is_no_yes(host: Host) -> None:
     assert host.there() == set()
 
 
+def test_device_that_cannot_be_asked_is_no_yes_and_did_not_go_away(host: Host) -> None:
+    host.fault(f"devices/{uuid(1)}/migration_version", kind="absent")
+    report = host.run(wish(accepts=ACCEPTED))
+    assert actions(report) == [("rolled_back", "absent")]
+    assert "the device has no migration_version" in (report.workloads[0]["msg"] or "")
+    assert host.there() == set()
+
+
 @pytest.mark.fault("C8")
 def test_parent_that_goes_takes_only_its_own_workload_along(fresh: Host) -> None:
     fresh.fault(CREATE, fault="C8")

@@ -261,6 +261,15 @@ def test_a_lying_type_node(site: Site) -> None:
     assert site.states("hv3") == []
 
 
+@pytest.mark.fault("R2")
+def test_where_the_type_cannot_be_asked_the_new_device_decides(site: Site) -> None:
+    site.plan(only("web2"))
+    node = f"parents/{CARD}/types/{KIND}/migration_version"
+    site.fleet.client("fault_set", host="hv1", fault={"node": node, "kind": "absent"})
+    assert "1 ready" in site.prepare()
+    assert site.more() == {"hv1": [NEW]}
+
+
 @pytest.mark.fault("C10")
 def test_what_somebody_else_removes_is_not_ready(site: Site) -> None:
     site.plan(only("web2"))
