@@ -248,6 +248,15 @@ def test_vendor_that_was_not_read_is_not_another_vendor(host: t.Any, log: Log, m
     assert log.entries() == []
 
 
+@pytest.mark.fault("R6", "P13")
+@pytest.mark.parametrize("lost", ["vendor", "subsystem"])
+def test_device_that_is_on_its_way_out_is_not_another_vendors(host: t.Any, log: Log, lost: str) -> None:
+    """Each PCI device has a vendor, and each parent a subsystem, until it is unplugged."""
+    (host.sys / PARENT_PATH / lost).unlink()
+    assert _answers(_ask(host, AT_TYPE)) == [("unknown", "vendor_unknown", None)]
+    assert log.entries() == []
+
+
 @pytest.mark.fault("P7")
 @pytest.mark.usefixtures("log")
 def test_evidence_says_for_what_the_verdict_holds(host: t.Any) -> None:
