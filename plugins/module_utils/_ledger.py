@@ -169,12 +169,15 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
     because nobody could tell any more what is ours."""
     try:
         found = json.loads(data.decode("utf-8"))
-        if found["schema_version"] != SCHEMA_VERSION:
-            raise ValueError("it is of version %r, not %d" % (found["schema_version"], SCHEMA_VERSION))
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError("it is of version %r, not %d" % (version, SCHEMA_VERSION))
+        if not isinstance(found.get("entries"), list):
+            raise ValueError("it has no list of entries")
         entries = [_completed(entry) for entry in found["entries"]]
         for entry in entries:
             _check(entry)
-    except (ValueError, KeyError, TypeError) as exc:
+    except ValueError as exc:
         raise LedgerError(
             "the ledger %s is damaged: %s; put it right, or move it away after removing by hand what it names"
             % (path, exc)
@@ -182,8 +185,10 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
     return t.cast("t.List[LedgerEntry]", entries)
 
 
-def _completed(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """An entry as it is written today."""
+def _completed(entry: object) -> t.Dict[str, t.Any]:
+    """An entry as it is written today. Raises ``ValueError``."""
+    if not isinstance(entry, dict) or "uuid" not in entry or "reused" not in entry:
+        raise ValueError("an entry is %.200r" % (entry,))
     if _KEYS - set(entry) != _NEWER:
         return dict(entry)
     return dict({"wished": entry["uuid"], "attributes": [] if entry["reused"] else None}, **entry)
