@@ -204,6 +204,13 @@ def test_a_plan_that_was_cut_off_touches_nothing(site: Site) -> None:
     assert site.writes() == 0
 
 
+def test_a_folder_that_depends_on_where_one_stands_is_refused_before_anything_is_touched(site: Site) -> None:
+    site.plan(only("web2"))
+    output = site.prepare("-e", "targets_domain_xml=xml", code=2)
+    assert "targets_domain_xml must be an absolute path on the hosts, not xml" in output
+    assert site.more() == {}
+
+
 @pytest.mark.fault("C17")
 def test_an_old_plan_is_refused_unless_it_is_revalidated(site: Site) -> None:
     site.plan(lambda plan: [only("web2")(plan), plan.update(created="2020-01-01T00:00:00Z")])
