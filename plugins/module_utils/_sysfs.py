@@ -35,6 +35,11 @@ VANISHED = frozenset((errno.ENOENT, errno.ENODEV, errno.ENXIO))
 MISSING = Outcome("errno", None, errno.ENOENT)
 """Outcome of asking for what is not there."""
 
+_CORE = "host"
+"""Group of what the kernel's core answers without any driver, and without which a host is lost."""
+_CORE_PATIENCE = 10.0
+"""Seconds: a machine that is short of memory or processors may take longer than a driver may."""
+
 _RETRIES = 3
 _RETRY_PAUSE = 0.05
 _READ_BYTES = (1 << 16) + 1
@@ -96,7 +101,10 @@ class Sysfs:
 
     def ask(self, questions: t.Sequence[Question]) -> t.List[Outcome]:
         """Any of what follows, together, in their order."""
-        ops = [Op(group, kind, (self._root + "/" + path,)) for kind, group, path in questions]
+        ops = [
+            Op(group, kind, (self._root + "/" + path,), _CORE_PATIENCE if group == _CORE else 0.0)
+            for kind, group, path in questions
+        ]
         return _answers(questions, self._retry(ops, [op.handler == "read" for op in ops]))
 
     def sweeps(self, items: t.Sequence[t.Tuple[str, str]], *nodes: t.Tuple[Kind, str]) -> t.Iterator[t.List[Outcome]]:

@@ -359,6 +359,21 @@ def test_host_whose_classes_may_not_be_read_is_no_empty_host(
         snapshot(host.options())
 
 
+@pytest.mark.parametrize(("handler", "ending"), [("list", "class/mdev_bus"), ("link", "bus/mdev/devices/" + UUID)])
+def test_host_that_is_merely_busy_is_not_lost(
+    host: t.Any, monkeypatch: pytest.MonkeyPatch, handler: str, ending: str
+) -> None:
+    """No driver answers there, so nobody hangs."""
+    answer = _inventory.HANDLERS[handler]
+
+    def late(path: str) -> t.Any:
+        time.sleep(0.6 if path.endswith(ending) else 0)
+        return answer(path)
+
+    monkeypatch.setitem(_inventory.HANDLERS, handler, late)
+    assert [device["id"] for device in snapshot(host.options(read_timeout=0.3))["devices"]] == [UUID]
+
+
 def test_device_that_became_an_mdev_meanwhile_is_left_to_the_next_run(host: t.Any) -> None:
     late = "22222222-2222-3333-4444-555555555555"
     path = host.mdev(PARENT_PATH, late, TYPE, 9, b"x\n")
