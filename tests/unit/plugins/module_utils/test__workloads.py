@@ -251,3 +251,18 @@ def test_process_without_command_line_can_hold_a_device(tree: t.Any) -> None:
     with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
         processes, complete = _workloads.processes(str(tree.proc), guard)
     assert [holder["pid"] for holder in _workloads.match(DEVICES, processes, complete).of(UUID) or []] == [10]
+
+
+@pytest.mark.fault("C11")
+def test_process_whose_first_thread_ended_is_seen_by_its_others(tree: t.Any) -> None:
+    """The kernel shows neither its command line nor what it has open, and the device is held all the same."""
+    tree.process(1, ["/sbin/init"])
+    tree.process(10, [])
+    for thread, target in ((10, None), (11, "/dev/vfio/7")):
+        directory = tree.proc / "10" / "task" / str(thread) / "fd"
+        directory.mkdir(parents=True)
+        if target:
+            (directory / "3").symlink_to(target)
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        processes, complete = _workloads.processes(str(tree.proc), guard)
+    assert [holder["pid"] for holder in _workloads.match(DEVICES, processes, complete).of(UUID) or []] == [10]
