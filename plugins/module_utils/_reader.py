@@ -35,7 +35,7 @@ DETAILS = {
     "Look at the kernel log of the host.",
     "deadline": "The time for this host (deadline) was over before this could be read.",
     "permission": "Reading was refused; run with become: true.",
-    "busy": "The driver kept answering that it is busy; run the module again.",
+    "busy": "The driver kept answering that it is busy, or the host that it is short of memory; run the module again.",
     "truncated": "The string fills a whole page without a newline, so its end is missing; it is never probed with.",
     "empty": "The driver answered with an empty string, which proves nothing; it is never probed with.",
     "not_ascii": "The string holds bytes that are not ASCII text; it is kept as base64 and never probed with.",

@@ -23,8 +23,11 @@ from ansible_collections.vfio.migration.plugins.module_utils._claims import Clai
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute
 
-TRANSIENT = frozenset((errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT))
-"""Answers that say nothing yet: ask again, then call it unknown."""
+TRANSIENT = frozenset(
+    (errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
+)
+"""Answers that say nothing yet: ask again, then call it unknown. The last three are of a system that is short of memory
+or files, before any driver is asked (fs/kernfs/file.c)."""
 
 DENIED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 """Answers of the operating system, not of the driver."""

@@ -81,6 +81,7 @@ ANSWERS = {
     b"eperm": -errno.EPERM,
     b"erofs": -errno.EROFS,
     b"eagain": -errno.EAGAIN,
+    b"enomem": -errno.ENOMEM,
     b"enoent": -errno.ENOENT,
 }
 
@@ -105,6 +106,7 @@ WRITES: t.List[t.Any] = [
     pytest.param("erofs", ("unknown", "not_probed", "EROFS"), None, marks=pytest.mark.fault("P2")),
     pytest.param("short", ("unknown", "short_write", None), 2, marks=pytest.mark.fault("P3")),
     pytest.param("eagain", ("unknown", "busy", "EAGAIN"), 0, marks=pytest.mark.fault("R4")),
+    pytest.param("enomem", ("unknown", "busy", "ENOMEM"), 0, marks=pytest.mark.fault("R4", "P1")),
     pytest.param("enoent", ("unknown", "gone", "ENOENT"), None, marks=pytest.mark.fault("P1")),
 ]
 
