@@ -123,9 +123,11 @@ def test_what_is_no_text_is_refused_not_rewritten(run: Runner, changes: t.Dict[s
     assert "must be text, in quotes" in result["msg"]
 
 
-def test_absent_without_a_ledger_is_nothing(run: Runner) -> None:
-    code, result = run(plan="p1", state="absent")
+@pytest.mark.parametrize("params", [{"plan": "p1"}, {"all_ours": True}])
+def test_absent_without_a_ledger_is_nothing_and_leaves_none(run: Runner, tmp_path: t.Any, params: t.Any) -> None:
+    code, result = run(state="absent", **params)
     assert (code, result["changed"], result["workloads"]) == (0, False, [])
+    assert not (tmp_path / "ledger").exists()
 
 
 @pytest.mark.fault("C19")
