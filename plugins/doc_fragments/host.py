@@ -28,6 +28,8 @@ options:
       - Seconds to wait for one node, for a read or a write.
       - A driver that has not answered by then counts as hung. Its other nodes are skipped, so it costs this time once,
         and the rest of the host is still reported.
+      - Lists and links that no driver has a part in have ten seconds at least, because without them a busy host would
+        be lost as a whole.
       - Raise it only if a healthy driver is reported as hung.
     type: float
     default: 2.0

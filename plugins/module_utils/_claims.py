@@ -21,6 +21,8 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Handler, Op, Value
 
 FILE = "busy"
+OWNER = "lock"
+"""File beside it, which names the process that has the ledger."""
 _PRIME = (1 << 61) - 1
 _FLOCK = "hhqqi"
 """struct flock: type, whence, start, length, pid."""
@@ -71,13 +73,22 @@ def _claimed(
 ) -> Value:
     fd = _lock(path, start)
     try:
-        # A run that comes after a killed one sees this lock, or none: in that case the question below was not put yet,
-        # and its answer is no.
-        if os.getppid() != sender:
+        # A run that comes after a killed one writes its name to the file of the owner, and looks for locks after that.
+        # So it sees this one, or the question below has yet to be put, and its answer is no. The parent alone does not
+        # tell: a process that ends lets go of the ledger a moment before its children are told.
+        if os.getppid() != sender or _owner(os.path.dirname(path)) != b"%d" % sender:
             raise RuntimeError("whoever asked for this is gone")
         return known[handler](*args)
     finally:
         os.close(fd)
+
+
+def _owner(folder: str) -> bytes:
+    try:
+        with open(os.path.join(folder, OWNER), "rb") as file:
+            return file.read().strip()
+    except OSError:
+        return b""
 
 
 def _lock(path: str, start: int) -> int:

@@ -82,7 +82,7 @@ LATE = Outcome("deadline")
 
 
 class WorkerError(Exception):
-    """The child broke for a reason that is no errno: a defect of the collection, not of the host."""
+    """The child broke for a reason that is no errno, or could not be had at all."""
 
 
 class Guard:
@@ -173,10 +173,18 @@ class _Child:
     """The forked process and the pipes to it."""
 
     def __init__(self, handlers: t.Mapping[str, Handler]) -> None:
-        task_read, task_write = os.pipe()
-        result_read, result_write = os.pipe()
-        bell_read, bell_write = os.pipe()
-        self.pid = os.fork()
+        fds: t.List[int] = []
+        try:
+            for _pipe in range(3):
+                fds += os.pipe()
+            self.pid = os.fork()
+        except OSError as exc:
+            for fd in fds:
+                os.close(fd)
+            raise WorkerError(
+                "the process that reads sysfs could not be started: %s; look what takes up the host" % exc.strerror
+            ) from None
+        task_read, task_write, result_read, result_write, bell_read, bell_write = fds
         if self.pid == 0:
             _serve(handlers, task_read, _Teller(result_write, bell_write))
         for fd in (task_read, result_write, bell_write):

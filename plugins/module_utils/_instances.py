@@ -26,7 +26,8 @@ def run(options: _reader.Options, order: Order, ledger: str, absent: bool, check
     """Do what is ordered, workload by workload; ``ledger`` is its folder. Nothing is written in check mode. Raises
     ``LedgerError``."""
     keeper = LedgerFile(ledger)
-    if check_mode:
+    # A host that has nothing of ours is left without a ledger, too.
+    if check_mode or (absent and not order.instances and not keeper.read().entries):
         return _run(options, order, keeper.read(), absent, True)
     with keeper:
         return _run(options, order, keeper, absent, False)

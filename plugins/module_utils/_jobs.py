@@ -84,6 +84,8 @@ class Job:
         self.made = False
         self.leaving = False
         """What is there, or is kept in mdevctl, is taken away before it is made."""
+        self.lost = False
+        """What was there was taken away for it."""
         self.instead: t.Optional[LedgerEntry] = None
         """What an earlier run took for it and does not fit any more; it is given back."""
 
@@ -124,7 +126,7 @@ class Job:
             yield self._place(None, None)
         elif self.before is not None and self.action == "unchanged" and self.before["owner"] is not None:
             yield self._place(whose, self.before["attributes"])
-        elif self.before is not None and self.action != "removed":
+        elif self.before is not None and self.action != "removed" and not self.lost:
             yield self.before
 
     def result(self, device: t.Optional[Device]) -> InstanceResult:

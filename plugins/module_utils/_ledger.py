@@ -19,6 +19,7 @@ import re
 import time
 import typing as t
 
+from ansible_collections.vfio.migration.plugins.module_utils._claims import OWNER
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
     SCHEMA_VERSION,
     DeviceAttribute,
@@ -28,7 +29,6 @@ from ansible_collections.vfio.migration.plugins.module_utils._model import (
 from ansible_collections.vfio.migration.plugins.module_utils._order import attribute_error
 
 FILE = "ledger.json"
-LOCK = "lock"
 _LOCK_PAUSE = 0.05
 _KEYS = frozenset(LedgerEntry.__annotations__)
 _NEWER = frozenset(("wished", "attributes"))
@@ -56,22 +56,23 @@ class LedgerFile:
     def __enter__(self) -> LedgerFile:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self._lock = os.open(os.path.join(self.folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(os.path.join(self.folder, OWNER), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock()
+            self.read()
         except OSError as exc:
+            self.__exit__()
             raise LedgerError(
                 "the ledger in %s cannot be opened: %s; run with become: true, or name another folder in the option "
                 "ledger" % (self.folder, exc.strerror)
             ) from None
-        try:
-            self._take_lock()
-            self.read()
-        except BaseException:
-            os.close(self._lock)
+        except LedgerError:
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def _take_lock(self) -> None:
         end = time.monotonic() + self._wait
@@ -168,12 +169,15 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
     because nobody could tell any more what is ours."""
     try:
         found = json.loads(data.decode("utf-8"))
-        if found["schema_version"] != SCHEMA_VERSION:
-            raise ValueError("it is of version %r, not %d" % (found["schema_version"], SCHEMA_VERSION))
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError("it is of version %r, not %d" % (version, SCHEMA_VERSION))
+        if not isinstance(found.get("entries"), list):
+            raise ValueError("it has no list of entries")
         entries = [_completed(entry) for entry in found["entries"]]
         for entry in entries:
             _check(entry)
-    except (ValueError, KeyError, TypeError) as exc:
+    except ValueError as exc:
         raise LedgerError(
             "the ledger %s is damaged: %s; put it right, or move it away after removing by hand what it names"
             % (path, exc)
@@ -181,8 +185,10 @@ def parse(data: bytes, path: str) -> t.List[LedgerEntry]:
     return t.cast("t.List[LedgerEntry]", entries)
 
 
-def _completed(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """An entry as it is written today."""
+def _completed(entry: object) -> t.Dict[str, t.Any]:
+    """An entry as it is written today. Raises ``ValueError``."""
+    if not isinstance(entry, dict) or "uuid" not in entry or "reused" not in entry:
+        raise ValueError("an entry is %.200r" % (entry,))
     if _KEYS - set(entry) != _NEWER:
         return dict(entry)
     return dict({"wished": entry["uuid"], "attributes": [] if entry["reused"] else None}, **entry)

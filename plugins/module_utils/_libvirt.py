@@ -187,7 +187,7 @@ def from_files(roots: t.Sequence[str], guard: Guard) -> t.Tuple[t.List[Domain], 
             if outcome.state == "done" and outcome.value is not None:
                 found.append(Domain(*outcome.value))
             elif not _absent(outcome):
-                unread.append(path)
+                unread.append(os.fsencode(path).decode("utf-8", "backslashreplace"))
     return found, unread
 
 

@@ -263,6 +263,7 @@ class Maker(Keeper):
         if job.leaving:
             if job.found is not None:
                 self.take_away(job.found)
+                job.lost = True
             self.forget(job.uuid)
             job.found = None
             self.ledger.put(self._new_entry(job))
@@ -340,6 +341,8 @@ class Maker(Keeper):
             undone = None if self.check_mode else self._undo(job)
             if undone is not None:
                 sentences += _stays(undone, problem)
+            elif job.lost:
+                sentences.append("What was there before as %s was taken away to be made anew, and is gone" % job.wish)
             if job.made and job.action == "reused":
                 job.action, job.changes = "given_back", False
             elif job.made:

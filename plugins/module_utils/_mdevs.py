@@ -288,7 +288,11 @@ class Mdevs:
                 "it; end that, and run again" % wish,
             )
         if outcome.errno in _sysfs.DENIED:
-            return MdevError("permission", "%s was not created: %s; run with become: true" % (wish, outcome.errno_name))
+            return MdevError(
+                "permission",
+                "%s was not created: %s; run with become: true, and if it ran as root look at the kernel log, because "
+                "drivers answer that, too" % (wish, outcome.errno_name),
+            )
         return MdevError(
             "errno",
             "%s was not created: the driver answered %s, which it chooses freely; look at the kernel log"
@@ -344,6 +348,8 @@ class Mdevs:
             outcome = self.sysfs.write_once(found.group, "%s/%s" % (found.path, attribute["name"]), data, claim)[0]
             if outcome.state == "done" and outcome.value == len(data):
                 continue
+            if outcome.state in ("hung", "deadline"):
+                raise _unreadable("%s: attribute %s" % (wish, attribute["name"]), outcome)
             raise MdevError(
                 "attribute",
                 "%s: attribute %s did not take %r: %s; correct it in the plan"
@@ -360,6 +366,12 @@ class Mdevs:
                 "inconsistent",
                 "%s: the device refuses its source (%s) although its type may have accepted it, which is to be "
                 "reported to the driver's vendor; plan again, without this parent" % (wish, result.errno),
+            )
+        if result.reason == "absent":
+            raise MdevError(
+                "absent",
+                "%s: the device has no migration_version, so nobody can tell whether it accepts its source; plan "
+                "again, without this parent" % wish,
             )
         if result.verdict != "compatible":
             raise MdevError(

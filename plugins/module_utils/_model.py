@@ -31,8 +31,14 @@ Answer = t.Literal["compatible", "incompatible", "unknown"]
 """The three answers. ``unknown`` is never a yes and never an error."""
 
 
-def name_error(text: str) -> t.Optional[str]:
+NO_TEXT = "must be text, in quotes where YAML takes it for something else"
+"""End of a sentence. YAML makes 16 of an unquoted ``0x10``, and 2.0 of ``0000:00:02.0``."""
+
+
+def name_error(text: object) -> t.Optional[str]:
     """What keeps ``text`` from being a Name, as the end of a sentence; null when it is one."""
+    if not isinstance(text, str):
+        return NO_TEXT
     if not text or len(text) > 255:
         return "must have 1 to 255 characters"
     if "/" in text or "\0" in text or text in (".", ".."):

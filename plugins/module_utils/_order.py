@@ -12,7 +12,7 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.module_utils._model import DeviceAttribute, Name, name_error
+from ansible_collections.vfio.migration.plugins.module_utils._model import NO_TEXT, DeviceAttribute, Name, name_error
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -116,7 +116,9 @@ def _item_errors(item: t.Mapping[str, t.Any], absent: bool) -> t.Iterator[str]:
         if error:
             yield "attributes[%d].%s" % (number, error)
     accepts = item["accepts"]
-    if accepts is not None and (not accepts or not accepts.isascii()):
+    if not isinstance(accepts, (str, type(None))):
+        yield "accepts %s, not %r" % (NO_TEXT, accepts)
+    elif accepts is not None and (not accepts or not accepts.isascii()):
         yield "accepts must be the source's string, ASCII and not empty, not %r" % accepts
 
 
@@ -126,8 +128,11 @@ def attribute_error(attribute: DeviceAttribute) -> t.Optional[str]:
     parts = attribute["name"].split("/")
     if any(name_error(part) or part in _KERNELS_OWN or _CONTROL.search(part) for part in parts):
         return "name must be an attribute below the device, not %r" % attribute["name"]
-    if not attribute["value"] or _CONTROL.search(attribute["value"]):
-        return "value must be text without control characters and not empty, not %r" % attribute["value"]
+    value: object = attribute["value"]
+    if not isinstance(value, str):
+        return "value %s, not %r" % (NO_TEXT, value)
+    if not value or _CONTROL.search(value):
+        return "value must be text without control characters and not empty, not %r" % value
     return None
 
 

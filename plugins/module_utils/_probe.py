@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.module_utils import _sysfs
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
+    NO_TEXT,
     SCHEMA_VERSION,
     Answer,
     Name,
@@ -45,6 +46,8 @@ class Node(t.NamedTuple):
     """Where a node is, and who answers there. ``trouble`` is a reason code when it cannot be asked at all."""
 
     path: str
+    owner: str
+    """Directory of the type or device that the node is of."""
     group: str
     type: t.Optional[str]
     identity: t.Optional[Identity]
@@ -72,8 +75,7 @@ def request_errors(requests: t.Sequence[Request]) -> t.List[str]:
                 errors.append("%s.%s is needed to name a %s node" % (where, key, request["scope"]))
         string: t.Any = request["string"]
         if not isinstance(string, str):
-            kind = type(string).__name__
-            errors.append("%s.string must be text, not %s; write it in quotes" % (where, kind))
+            errors.append("%s.string %s, not %r" % (where, NO_TEXT, string))
         for key, value in names.items():
             error = name_error(value) if value is not None else None
             if error:
@@ -231,22 +233,22 @@ def _trouble(outcome: Outcome) -> t.Optional[str]:
 
 def _type_node(key: Key, parent: Outcome, identities: t.Mapping[str, Identity]) -> Node:
     if parent.value is None:
-        return Node("", "", key[2], None, _trouble(parent))
-    path = "%s/mdev_supported_types/%s/migration_version" % (parent.value, key[2])
-    return Node(path, parent.value, key[2], identities[parent.value], None)
+        return Node("", "", "", key[2], None, _trouble(parent))
+    owner = "%s/mdev_supported_types/%s" % (parent.value, key[2])
+    return Node(owner + "/migration_version", owner, parent.value, key[2], identities[parent.value], None)
 
 
 def _mdev_node(path: str, identities: t.Mapping[str, Identity]) -> Node:
     parent = posixpath.dirname(path)
-    return Node(path + "/migration_version", parent, None, identities[parent], None)
+    return Node(path + "/migration_version", path, parent, None, identities[parent], None)
 
 
 def _other_node(options: Options, device: Outcome, identities: t.Mapping[str, Identity]) -> Node:
     if device.value is None:
-        return Node("", "", None, None, _trouble(device))
+        return Node("", "", "", None, None, _trouble(device))
     identity = identities[device.value]
     path = device_attribute(options.device_attribute, identity.bus or "pci", posixpath.basename(device.value))
-    return Node(path, device.value, None, identity, None)
+    return Node(path, device.value, device.value, None, identity, None)
 
 
 # --------------------------------------------------------------------------------------------------------------- asking
@@ -263,7 +265,7 @@ def ask_device(reader: Reader, group: str, path: str, string: str) -> Result:
         "vendor": "",
         "source_type": None,
     }
-    node = Node(path + "/migration_version", group, None, None, None)
+    node = Node(path + "/migration_version", path, group, None, None, None)
     return _refusal(request, node, reader.options) or _ask(reader, [(0, node, request)])[0]
 
 
@@ -288,21 +290,28 @@ def _refusal(request: Request, node: Node, options: Options) -> t.Optional[Resul
 
 
 def _ask(reader: Reader, questions: t.Sequence[t.Tuple[int, Node, Request]]) -> t.Dict[int, Result]:
-    """Write every string to its node once, then make sure that the nodes which said no were really there."""
+    """Write every string to its node once, then make sure that the nodes which said no were really there, or that
+    those which are not there are lacking on devices and types that are."""
     outcomes = reader.sysfs.write(
         [(node.group, node.path, request["string"].encode("ascii")) for _index, node, request in questions]
     )
     refused = sorted({(node.group, node.path) for (_i, node, _r), outcome in zip(questions, outcomes) if outcome.errno})
     again = {item[1]: outcome for item, outcome in zip(refused, reader.sysfs.read(refused))}
+    missing = sorted({(node.group, node.owner) for _i, node, _r in questions if _is_missing(again.get(node.path))})
+    there = {item[1] for item, outcome in zip(missing, reader.sysfs.exists(missing)) if outcome.state == "done"}
     return {
-        index: _result(outcome, len(request["string"]), again.get(node.path))
+        index: _result(outcome, len(request["string"]), again.get(node.path), node.owner in there)
         for (index, node, request), outcome in zip(questions, outcomes)
     }
 
 
-def _result(outcome: Outcome, length: int, reread: t.Optional[Outcome]) -> Result:
+def _is_missing(reread: t.Optional[Outcome]) -> bool:
+    return reread is not None and reread.errno_name == "ENOENT"
+
+
+def _result(outcome: Outcome, length: int, reread: t.Optional[Outcome], owned: bool) -> Result:
     """The verdict of one write. A driver may use any errno for its no, so only what the operating system itself
-    answers, and what a vanished node answers, is told apart."""
+    answers, and what a vanished node answers, is told apart. ``owned``: the node is missing where its owner is not."""
     if outcome.state == "done":
         if outcome.value == length:
             return Result("compatible", None, None, outcome.value)
@@ -314,8 +323,8 @@ def _result(outcome: Outcome, length: int, reread: t.Optional[Outcome]) -> Resul
         return Result("unknown", "not_probed", name)
     if outcome.errno in _sysfs.TRANSIENT:
         return Result("unknown", "busy", name, 0)
-    if name == "ENOENT" or reread is None or reread.errno_name == "ENOENT":
-        return Result("unknown", "gone", name)
+    if name == "ENOENT" or reread is None or _is_missing(reread):
+        return Result("unknown", "absent" if owned and name == "ENOENT" else "gone", name)
     if reread.state != "done":
         return Result("unknown", "unreadable", name, 0)
     return Result("incompatible", "errno", name, 0)

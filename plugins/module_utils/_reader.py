@@ -35,7 +35,7 @@ DETAILS = {
     "Look at the kernel log of the host.",
     "deadline": "The time for this host (deadline) was over before this could be read.",
     "permission": "Reading was refused; run with become: true.",
-    "busy": "The driver kept answering that it is busy; run the module again.",
+    "busy": "The driver kept answering that it is busy, or the host that it is short of memory; run the module again.",
     "truncated": "The string fills a whole page without a newline, so its end is missing; it is never probed with.",
     "empty": "The driver answered with an empty string, which proves nothing; it is never probed with.",
     "not_ascii": "The string holds bytes that are not ASCII text; it is kept as base64 and never probed with.",
@@ -118,11 +118,12 @@ def device_attribute(pattern: str, bus: str, address: str) -> str:
     return path
 
 
-def vendor_identity(vendor_id: t.Optional[str], bus: t.Optional[str], driver: t.Optional[str]) -> str:
-    """``pci:8086``; subsystem and driver stand in where there is no vendor id (CCW, AP matrix, virtual parents)."""
-    if bus == "pci" and vendor_id:
-        return "pci:" + vendor_id.lower().replace("0x", "", 1)
-    return "%s:%s" % (bus or "unknown", driver or "unknown")
+def vendor_identity(vendor_id: t.Optional[str], bus: t.Optional[str], driver: t.Optional[str]) -> t.Optional[str]:
+    """``pci:8086``; subsystem and driver stand in where there is no vendor id (CCW, AP matrix, virtual parents). Null
+    without a subsystem, or a PCI device's vendor id: it is being unplugged."""
+    if bus == "pci":
+        return "pci:" + vendor_id.lower().replace("0x", "", 1) if vendor_id else None
+    return "%s:%s" % (bus, driver or "unknown") if bus else None
 
 
 class Reader:

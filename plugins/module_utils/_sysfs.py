@@ -23,8 +23,11 @@ from ansible_collections.vfio.migration.plugins.module_utils._claims import Clai
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard, Handler, Op, Outcome
 from ansible_collections.vfio.migration.plugins.module_utils._model import Attribute
 
-TRANSIENT = frozenset((errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT))
-"""Answers that say nothing yet: ask again, then call it unknown."""
+TRANSIENT = frozenset(
+    (errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
+)
+"""Answers that say nothing yet: ask again, then call it unknown. The last three are of a system that is short of memory
+or files, before any driver is asked (fs/kernfs/file.c)."""
 
 DENIED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 """Answers of the operating system, not of the driver."""
@@ -34,6 +37,11 @@ VANISHED = frozenset((errno.ENOENT, errno.ENODEV, errno.ENXIO))
 
 MISSING = Outcome("errno", None, errno.ENOENT)
 """Outcome of asking for what is not there."""
+
+_CORE = "host"
+"""Group of what the kernel's core answers without any driver, and without which a host is lost."""
+_CORE_PATIENCE = 10.0
+"""Seconds: a machine that is short of memory or processors may take longer than a driver may."""
 
 _RETRIES = 3
 _RETRY_PAUSE = 0.05
@@ -62,7 +70,8 @@ def _write(path: str, data: bytes) -> int:
 
 
 def _list(path: str) -> t.List[str]:
-    return sorted(os.listdir(path))
+    # Bytes that are no text cannot be reported. Escaped they name something that is not there, which can.
+    return sorted(os.fsencode(name).decode("utf-8", "backslashreplace") for name in os.listdir(path))
 
 
 def _link(path: str) -> str:
@@ -95,7 +104,10 @@ class Sysfs:
 
     def ask(self, questions: t.Sequence[Question]) -> t.List[Outcome]:
         """Any of what follows, together, in their order."""
-        ops = [Op(group, kind, (self._root + "/" + path,)) for kind, group, path in questions]
+        ops = [
+            Op(group, kind, (self._root + "/" + path,), _CORE_PATIENCE if group == _CORE else 0.0)
+            for kind, group, path in questions
+        ]
         return _answers(questions, self._retry(ops, [op.handler == "read" for op in ops]))
 
     def sweeps(self, items: t.Sequence[t.Tuple[str, str]], *nodes: t.Tuple[Kind, str]) -> t.Iterator[t.List[Outcome]]:

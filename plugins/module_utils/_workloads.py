@@ -33,16 +33,36 @@ def _pids(proc_root: str) -> t.List[int]:
     return sorted(int(name) for name in os.listdir(proc_root) if name.isdigit())
 
 
-def _open_vfio(directory: str) -> t.Optional[t.List[str]]:
+def _descriptors(process: str) -> t.List[str]:
+    """Paths of a process's file descriptors. One whose first thread has ended has them at its other threads only."""
+    found = _paths(process + "/fd")
+    for thread in () if found else _left(process + "/task"):
+        found += _left(thread + "/fd")
+    return found
+
+
+def _paths(directory: str) -> t.List[str]:
+    return ["%s/%s" % (directory, name) for name in os.listdir(directory)]
+
+
+def _left(directory: str) -> t.List[str]:
+    """The same; nothing of a thread that ended meanwhile."""
+    try:
+        return _paths(directory)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _open_vfio(process: str) -> t.Optional[t.List[str]]:
     """Targets of the file descriptors that lead to VFIO; null when we may not look."""
     found = set()
     try:
-        names = os.listdir(directory)
+        descriptors = _descriptors(process)
     except PermissionError:
         return None
-    for name in names:
+    for descriptor in descriptors:
         try:
-            target = os.readlink(os.path.join(directory, name))
+            target = os.readlink(descriptor)
         except FileNotFoundError:
             continue
         except PermissionError:
@@ -61,7 +81,7 @@ def _process(proc_root: str, pid: int) -> t.Tuple[bytes, t.Optional[t.List[str]]
     finally:
         os.close(fd)
     # Also without a command line: any process can empty its own.
-    return cmdline, _open_vfio(os.path.join(directory, "fd"))
+    return cmdline, _open_vfio(directory)
 
 
 HANDLERS: t.Dict[str, Handler] = {"pids": _pids, "process": _process, **_libvirt.FILE_HANDLERS}
@@ -146,7 +166,9 @@ def match(
         for cdev in device.cdevs:
             by_node.setdefault(_CDEV + cdev, []).append(device.id)
         if device.group is not None:
-            by_node.setdefault(_VFIO + str(device.group), []).append(device.id)
+            # Where there is no IOMMU the same group has another name (vfio_create_group, drivers/vfio/group.c).
+            for name in ("%d", "noiommu-%d"):
+                by_node.setdefault(_VFIO + name % device.group, []).append(device.id)
     known = {device.id.lower(): device.id for device in devices}
     holders: t.Dict[str, t.List[Holder]] = {}
     workloads = []

@@ -32,14 +32,16 @@ options:
         choices: [type, device]
         required: true
       parent:
-        description: Address of the parent, needed for scope V(type).
-        type: str
+        description:
+          - Address of the parent, needed for scope V(type), in quotes. YAML takes V(0000:00:02.0) for a
+            number, which is refused.
+        type: raw
       type:
         description: Id of the mdev type, needed for scope V(type).
-        type: str
+        type: raw
       device:
-        description: UUID or bus address of the device, needed for scope V(device).
-        type: str
+        description: UUID or bus address of the device, needed for scope V(device), in quotes.
+        type: raw
       string:
         description:
           - The source's string, byte for byte, without the newline that ended it. It has to be text; a YAML number or
@@ -52,7 +54,7 @@ options:
         required: true
       source_type:
         description: mdev type of the source, for scope V(type).
-        type: str
+        type: raw
   max_writes:
     description:
       - Most writes in one run, as a guard for hosts whose driver logs every question. What is left out is V(unknown)
@@ -142,6 +144,34 @@ ansible_facts:
           elements: dict
           returned: always
           contains:
+            scope:
+              description: Which kind of node was asked, V(type) or V(device).
+              type: str
+              returned: always
+            parent:
+              description: Parent of the node that was asked.
+              type: str
+              returned: always
+            type:
+              description: mdev type of the node that was asked.
+              type: str
+              returned: always
+            device:
+              description: Device whose node was asked, null for a type node.
+              type: str
+              returned: always
+            string:
+              description: The string of the source.
+              type: str
+              returned: always
+            vendor:
+              description: Vendor identity of the source.
+              type: str
+              returned: always
+            source_type:
+              description: mdev type of the source.
+              type: str
+              returned: always
             verdict:
               description: V(compatible), V(incompatible) or V(unknown).
               type: str
@@ -203,7 +233,8 @@ def main() -> None:
 
 
 def _arguments() -> t.Dict[str, t.Any]:
-    text = {"type": "str"}
+    # Not str: that would turn an unquoted 0x10 of a playbook into another string without a word.
+    exact = {"type": "raw"}
     return dict(
         _host.ARGUMENTS,
         requests={
@@ -212,13 +243,12 @@ def _arguments() -> t.Dict[str, t.Any]:
             "required": True,
             "options": {
                 "scope": {"type": "str", "choices": ["type", "device"], "required": True},
-                "parent": text,
-                "type": text,
-                "device": text,
-                # Not str: that would turn an unquoted 0x10 of a playbook into another string without a word.
-                "string": {"type": "raw", "required": True},
+                "parent": exact,
+                "type": exact,
+                "device": exact,
+                "string": dict(exact, required=True),
                 "vendor": {"type": "str", "required": True},
-                "source_type": text,
+                "source_type": exact,
             },
         },
         max_writes={"type": "int", "default": 10000},

@@ -35,14 +35,15 @@ options:
         required: true
       parent:
         description:
-          - Address of the parent, needed with O(state=present).
+          - Address of the parent, needed with O(state=present), in quotes. YAML takes V(0000:00:02.0) for a
+            number, which is refused.
           - With O(state=absent), an instance of another parent is left alone if this is given.
-        type: str
+        type: raw
       type:
         description:
           - Id of the mdev type, needed with O(state=present).
           - With O(state=absent), an instance of another type is left alone if this is given.
-        type: str
+        type: raw
       workload:
         description: VM that the instance is for, needed with O(state=present).
         type: str
@@ -59,15 +60,16 @@ options:
             type: str
             required: true
           value:
-            description: What to write, exactly.
-            type: str
+            description: What to write, exactly. It has to be text; a YAML number or boolean is refused.
+            type: raw
             required: true
       accepts:
         description:
           - What C(migration_version) of the source device says. The new instance is asked whether it accepts that; if
             it does not say so, it is removed again.
+          - It has to be text; a YAML number or boolean is refused.
           - Leave it out for devices without the attribute. Nothing is asked then.
-        type: str
+        type: raw
   plan:
     description: Names the plan in the ledger, needed with O(state=present). Letters, digits, dots, dashes, underscores.
     type: str
@@ -226,8 +228,8 @@ workloads:
         - V(in_use), V(holders) when it is held, or nobody can tell.
         - V(pending) when a process of an earlier run still waits for the driver to make or to remove it; run again
           later.
-        - V(inconsistent) when the new device refuses its source. When it does not say, V(not_probed), V(short_write),
-          V(unreadable), V(too_long), V(empty), V(not_ascii), V(unknown).
+        - V(inconsistent) when the new device refuses its source. When it does not say, V(absent), V(not_probed),
+          V(short_write), V(unreadable), V(too_long), V(empty), V(not_ascii), V(unknown).
         - V(not_created), V(not_bound), V(attribute), V(not_removed), V(mdevctl) for the step that failed.
         - V(errno), V(busy), V(hung), V(deadline), V(permission) for what the driver, or the system, said to it.
         - V(ledger), V(worker) when the ledger could not be written, or the process that talks to drivers died.
@@ -288,6 +290,14 @@ ledger:
       description: UUID of the instance.
       type: str
       returned: always
+    parent:
+      description: Address of its parent.
+      type: str
+      returned: always
+    type:
+      description: Its mdev type.
+      type: str
+      returned: always
     plan:
       description: Plan that it belongs to.
       type: str
@@ -316,6 +326,14 @@ ledger:
       description: What was written to its attributes, in this order; null where an older ledger does not say.
       type: list
       elements: dict
+      returned: always
+    boot_id:
+      description: Boot of the host in which it was made. After another one only what C(mdevctl) brings back is ours.
+      type: str
+      returned: always
+    time:
+      description: When it was written down, in UTC.
+      type: str
       returned: always
 errors:
   description: All that is wrong with the options; nothing was touched then.
@@ -361,15 +379,18 @@ def main() -> None:
 def _arguments() -> t.Dict[str, t.Any]:
     text = {"type": "str"}
     needed = {"type": "str", "required": True}
+    # Not str: that would turn an unquoted 0x10 of a playbook into another string without a word.
+    exact = {"type": "raw"}
     flag = {"type": "bool", "default": False}
-    attributes = {"type": "list", "elements": "dict", "options": {"name": needed, "value": needed}}
+    value = dict(exact, required=True)
+    attributes = {"type": "list", "elements": "dict", "options": {"name": needed, "value": value}}
     instance = {
         "uuid": needed,
-        "parent": text,
-        "type": text,
+        "parent": exact,
+        "type": exact,
         "workload": text,
         "attributes": attributes,
-        "accepts": text,
+        "accepts": exact,
     }
     return dict(
         _host.ARGUMENTS,

@@ -117,7 +117,8 @@ ansible_facts:
         parents:
           description:
             - Devices that offer mdev types, each with RV(ignore:address), path below sysfs, subsystem, vendor identity,
-              driver and its version, NUMA node, hardware names, state (V(ok), V(gone) or V(hung)) and types.
+              driver and its version, NUMA node, hardware names, types, and state (V(ok), V(gone), V(hung), or
+              V(unknown) where its vendor or its types could not be read).
             - Each type has RV(ignore:id), name, description, C(device_api), C(available_instances) (null when unknown)
               and C(migration_version). Numbers of sibling types share one capacity and must never be added.
           type: list
@@ -137,6 +138,14 @@ ansible_facts:
               description: V(mdev) or V(vfio).
               type: str
               returned: always
+            path:
+              description: Its directory, below the sysfs root.
+              type: str
+              returned: always
+            bus:
+              description: Bus that it is on, V(mdev) for a mediated device.
+              type: str
+              returned: always
             parent:
               description: Address of the parent of a mediated device.
               type: str
@@ -144,6 +153,28 @@ ansible_facts:
             type:
               description: mdev type, null when it is not known (yet).
               type: str
+              returned: always
+            vendor:
+              description:
+                - Vendor identity of who answers for it, the parent of a mediated device or itself (V(pci:8086)).
+                  Null when it could not be read.
+              type: str
+              returned: always
+            driver:
+              description: Driver that answers for it, that of the parent for a mediated device.
+              type: str
+              returned: always
+            driver_version:
+              description: Version of that driver, else a checksum of its sources, else null.
+              type: str
+              returned: always
+            numa_node:
+              description: NUMA node, null when there is none.
+              type: int
+              returned: always
+            hardware:
+              description: Names of vendor and model in the hardware database of udev, null without pyudev.
+              type: dict
               returned: always
             iommu_group:
               description: Number of the IOMMU group.

@@ -24,8 +24,9 @@ class Instance(t.TypedDict):
 
     workload: str
     uuid: str
-    parent: str
-    type: str
+    parent: str | None
+    type: str | None
+    """Null where the kernel does not tell it of what is to be freed."""
     attributes: list[_model.DeviceAttribute]
     accepts: str | None
 
@@ -394,8 +395,8 @@ def _left_behind(move: _model.Move, found: _model.Device) -> Instance:
     return Instance(
         workload=move["workload"],
         uuid=_plan.uuid(found["id"]) or found["id"],
-        parent=found["parent"] or "",
-        type=found["type"] or "",
+        parent=found["parent"],
+        type=found["type"],
         attributes=[],
         accepts=None,
     )

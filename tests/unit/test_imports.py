@@ -61,7 +61,7 @@ MAY_OPEN: dict[str, set[str] | None] = {
     "_domain_xml": {"_read"},
     "_libvirt": {"_domain_files", "_domain"},
     "_ledger": {"__enter__", "read", "_save", "_sync_folder"},
-    "_claims": {"holder", "_lock"},
+    "_claims": {"holder", "_lock", "_owner"},
 }
 
 OPENERS = {

@@ -363,6 +363,7 @@ def test_driver_that_refuses_is_asked_once_and_the_rest_goes_on(host: Host, errn
     reason = "permission" if errno == "EPERM" else "errno"
     assert actions(report) == [("refused", reason), ("none", None), ("created", None)]
     assert errno in (report.workloads[0]["msg"] or "")
+    assert "look at the kernel log" in (report.workloads[0]["msg"] or ""), "root gets EPERM from the driver"
     assert (host.writes(CREATE), host.there(), list(states(report))) == (1, {uuid(3)}, [uuid(3)])
 
 
@@ -419,6 +420,15 @@ def test_attribute_that_is_refused_undoes_the_workload(host: Host) -> None:
     assert host.writes(f"devices/{uuid(2)}/second") == 1
 
 
+@pytest.mark.fault("C5", "R8")
+def test_attribute_at_which_the_driver_hangs_is_not_the_plans_mistake(host: Host) -> None:
+    host.read_timeout = 0.3
+    host.fault(f"devices/{uuid(1)}/first", kind="hang", op="write")
+    report = host.run(wish(attributes=[{"name": "first", "value": "1"}]), bind_timeout=0.2)
+    assert actions(report) == [("refused", "hung")]
+    assert "did not answer within read_timeout" in (report.workloads[0]["msg"] or "")
+
+
 def test_attributes_are_written_in_order_once_each(host: Host) -> None:
     host.run(wish(attributes=[{"name": "first", "value": value} for value in ("1", "2", "3")]))
     assert (device_dir(host.fleet, uuid(1), host="h1") / "first").read_text() == "3\n"
@@ -442,6 +452,14 @@ def test_device_that_refuses_its_source_is_removed_again(host: Host) -> None:
 def test_device_that_does_not_say_that_it_accepts_is_no_yes(host: Host) -> None:
     host.fault(f"devices/{uuid(1)}/migration_version", kind="errno", op="open", errno="EROFS")
     assert actions(host.run(wish(accepts=ACCEPTED))) == [("rolled_back", "not_probed")]
+    assert host.there() == set()
+
+
+def test_device_that_cannot_be_asked_is_no_yes_and_did_not_go_away(host: Host) -> None:
+    host.fault(f"devices/{uuid(1)}/migration_version", kind="absent")
+    report = host.run(wish(accepts=ACCEPTED))
+    assert actions(report) == [("rolled_back", "absent")]
+    assert "the device has no migration_version" in (report.workloads[0]["msg"] or "")
     assert host.there() == set()
 
 

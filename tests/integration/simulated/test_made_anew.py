@@ -142,12 +142,20 @@ def test_a_workload_that_fails_loses_no_other_that_was_not_touched_yet(host: Hos
     assert (host.there(), first(host), states(report)) == ({uuid(1)}, "7", {uuid(1): "created"})
 
 
-def test_one_that_cannot_be_made_again_leaves_nothing_half_done(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("node", "action"), [(CREATE, ("refused", "errno")), (f"devices/{uuid(1)}/first", ("rolled_back", "attribute"))]
+)
+def test_one_that_cannot_be_made_again_leaves_nothing_half_done_and_is_told(
+    host: Host, node: str, action: tuple[str, str]
+) -> None:
     host.run(wish(attributes=SEVEN))
-    host.fault(CREATE, fault="C1")
+    host.fault(node, kind="errno", op="write", errno="EIO")
     report = host.run(wish(attributes=EIGHT))
-    assert (report.changed, actions(report)) == (True, [("refused", "errno")])
+    assert (report.changed, actions(report)) == (True, [action])
     assert (host.there(), report.ledger) == (set(), [])
+    assert [place["attributes"] for place in report.before] == [SEVEN]
+    assert report.after == []
+    assert "was taken away to be made anew, and is gone" in (report.workloads[0]["msg"] or "")
 
 
 @pytest.mark.parametrize("attributes", [None, SEVEN])

@@ -204,6 +204,13 @@ def test_a_plan_that_was_cut_off_touches_nothing(site: Site) -> None:
     assert site.writes() == 0
 
 
+def test_a_folder_that_depends_on_where_one_stands_is_refused_before_anything_is_touched(site: Site) -> None:
+    site.plan(only("web2"))
+    output = site.prepare("-e", "targets_domain_xml=xml", code=2)
+    assert "targets_domain_xml must be an absolute path on the hosts, not xml" in output
+    assert site.more() == {}
+
+
 @pytest.mark.fault("C17")
 def test_an_old_plan_is_refused_unless_it_is_revalidated(site: Site) -> None:
     site.plan(lambda plan: [only("web2")(plan), plan.update(created="2020-01-01T00:00:00Z")])
@@ -259,6 +266,15 @@ def test_a_lying_type_node(site: Site) -> None:
     assert "web2 on hv3 (inconsistent)" in output
     assert site.more() == {}
     assert site.states("hv3") == []
+
+
+@pytest.mark.fault("R2")
+def test_where_the_type_cannot_be_asked_the_new_device_decides(site: Site) -> None:
+    site.plan(only("web2"))
+    node = f"parents/{CARD}/types/{KIND}/migration_version"
+    site.fleet.client("fault_set", host="hv1", fault={"node": node, "kind": "absent"})
+    assert "1 ready" in site.prepare()
+    assert site.more() == {"hv1": [NEW]}
 
 
 @pytest.mark.fault("C10")
@@ -347,6 +363,19 @@ def test_a_vm_that_is_shut_down_keeps_its_device(site: Site) -> None:
     site.fleet.client("stop_workload", host="hv2", name="web2")
     site.release("-e", "release_sources=true")
     assert site.devices() == site.before
+
+
+@pytest.mark.fault("P6")
+def test_a_driver_that_removes_slowly_is_given_the_time_that_it_is_told_to_take(site: Site) -> None:
+    site.plan(only("web2"))
+    site.prepare()
+    slow = {"node": f"devices/{NEW}/remove", "kind": "slow", "op": "write", "seconds": 1.5}
+    site.fleet.client("fault_set", host="hv1", fault=slow)
+    impatient = ("-e", "release_read_timeout=0.2")
+    output = site.release(*impatient, "-e", "release_bind_timeout=0.3", code=2)
+    assert "the driver did not answer within bind_timeout" in output
+    assert "1 released" in site.release(*impatient)
+    assert site.more() == {}
 
 
 def test_everything_of_ours_without_a_plan(site: Site) -> None:

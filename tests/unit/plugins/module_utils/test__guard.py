@@ -158,3 +158,14 @@ def test_no_child_is_left_when_all_went_well() -> None:
         pid = guard.run([Op("g", "pid", ())])[0].value
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_host_without_room_for_a_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    before = len(os.listdir("/proc/self/fd"))
+    with Guard(HANDLERS, 1.0, 5.0) as guard, pytest.raises(WorkerError, match="could not be started: Resource"):
+        guard.run([Op("g", "echo", ("x",))])
+    assert len(os.listdir("/proc/self/fd")) == before

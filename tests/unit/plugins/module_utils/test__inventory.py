@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import os
 import time
 import typing as t
 
@@ -207,6 +209,20 @@ def test_device_that_vanished_is_dropped_with_a_note(host: t.Any) -> None:
     assert _reasons(found["notes"]) == {("devices/" + second, "gone")}
 
 
+@pytest.mark.fault("R11")
+def test_names_that_are_no_text_are_told_as_text(host: t.Any, tmp_path: t.Any) -> None:
+    """Ansible refuses the report of the whole host otherwise."""
+    os.mkdir(os.fsencode(str(host.sys / PARENT_PATH / "mdev_supported_types")) + b"/i915-\xff")
+    folder = tmp_path / "libvirt"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xe9.xml")).write_bytes(b"<broken")
+    found = snapshot(host.options(libvirt_roots=(str(folder),)))
+    json.dumps(found, ensure_ascii=False).encode("utf-8")
+    assert [kind["id"] for kind in found["parents"][0]["types"]] == [TYPE]
+    expected = {("parents/0000:00:02.0/types/i915-\\xff", "gone"), ("%s/\\xe9.xml" % folder, "domain_file")}
+    assert expected <= _reasons(found["notes"])
+
+
 @pytest.mark.fault("R7")
 def test_type_that_vanished_is_dropped_with_a_note(host: t.Any) -> None:
     with Guard(_inventory.HANDLERS, 5.0, 20.0) as guard:
@@ -341,6 +357,21 @@ def test_host_whose_classes_may_not_be_read_is_no_empty_host(
     _deny(monkeypatch, handler, ending)
     with pytest.raises(_reader.HostError, match=r"mdev_bus.*become"):
         snapshot(host.options())
+
+
+@pytest.mark.parametrize(("handler", "ending"), [("list", "class/mdev_bus"), ("link", "bus/mdev/devices/" + UUID)])
+def test_host_that_is_merely_busy_is_not_lost(
+    host: t.Any, monkeypatch: pytest.MonkeyPatch, handler: str, ending: str
+) -> None:
+    """No driver answers there, so nobody hangs."""
+    answer = _inventory.HANDLERS[handler]
+
+    def late(path: str) -> t.Any:
+        time.sleep(0.6 if path.endswith(ending) else 0)
+        return answer(path)
+
+    monkeypatch.setitem(_inventory.HANDLERS, handler, late)
+    assert [device["id"] for device in snapshot(host.options(read_timeout=0.3))["devices"]] == [UUID]
 
 
 def test_device_that_became_an_mdev_meanwhile_is_left_to_the_next_run(host: t.Any) -> None:

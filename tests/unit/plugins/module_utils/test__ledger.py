@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -109,9 +110,13 @@ def test_an_entry_is_a_line() -> None:
 DAMAGED = [
     (b"", "Expecting value"),
     (dump([entry("a")]).encode()[:-20], "Unterminated"),
-    (b"[]", "indices"),
+    (b"[]", "it is of version None, not 1"),
+    (b'{"schema_version": 1}', "it has no list of entries"),
+    (b'{"entries": []}', "it is of version None, not 1"),
+    (b'{"schema_version": 1, "entries": [5]}', "an entry is 5"),
+    (b'{"schema_version": 1, "entries": [{"uuid": "a"}]}', "an entry is {'uuid': 'a'}"),
     (b'{"schema_version": 2, "entries": []}', "it is of version 2, not 1"),
-    (b'{"schema_version": 1, "entries": [{"uuid": "a"}]}', "an entry has the keys uuid"),
+    (b'{"schema_version": 1, "entries": [{"uuid": "a", "reused": true}]}', "an entry has the keys reused, uuid"),
     (b"\xff", "utf-8"),
     (dump([entry("a", uuid=5)]).encode(), "has 5 as its uuid"),
     (dump([entry("a", uuid="../../../x")]).encode(), "as its uuid"),
@@ -209,6 +214,25 @@ def test_disk_that_is_full_is_named_and_changes_nothing(tmp_path: t.Any, monkeyp
             ledger.put(entry("b"))
         assert ledger.entries == [entry("a")]
     assert LedgerFile(str(tmp_path)).read().entries == [entry("a")]
+
+
+LOCKING = [
+    (os, "pwrite", "No space left on device"),
+    (fcntl, "flock", "No locks available"),
+]
+"""What a full disk, and a folder on NFS without a lock daemon, refuse."""
+
+
+@pytest.mark.parametrize(("module", "name", "said"), LOCKING)
+def test_folder_that_cannot_be_locked_is_named(
+    tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch, module: t.Any, name: str, said: str
+) -> None:
+    def refused(*_arguments: t.Any) -> None:
+        raise OSError(28, said)
+
+    monkeypatch.setattr(module, name, refused)
+    with pytest.raises(LedgerError, match="ledger in .* cannot be opened: " + said), LedgerFile(str(tmp_path)):
+        pass
 
 
 @pytest.mark.fault("C9")

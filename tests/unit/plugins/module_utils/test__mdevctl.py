@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.vfio.migration.plugins.module_utils import _claims, _mdevctl
 from ansible_collections.vfio.migration.plugins.module_utils._guard import Guard
+from ansible_collections.vfio.migration.plugins.module_utils._ledger import LedgerFile
 
 UUID = "6f7bd1a2-9c43-4f4c-8c53-0d8f6d3c2b10"
 PARENT = "0000:3b:00.0"
@@ -25,8 +26,9 @@ def guard() -> t.Iterator[Guard]:
 
 
 @pytest.fixture
-def claim(tmp_path: t.Any) -> _claims.Claim:
-    return _claims.Claims(str(tmp_path)).of(UUID)
+def claim(tmp_path: t.Any) -> t.Iterator[_claims.Claim]:
+    with LedgerFile(str(tmp_path)):
+        yield _claims.Claims(str(tmp_path)).of(UUID)
 
 
 @pytest.fixture

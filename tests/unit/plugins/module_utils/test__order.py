@@ -94,6 +94,23 @@ WRONG_INSTANCES: t.List[t.Tuple[t.Dict[str, t.Any], str]] = [
     ({"attributes": [{"name": "a", "value": ""}]}, "instances[0].attributes[0].value must be text"),
 ]
 
+REWRITTEN: t.List[t.Tuple[t.Dict[str, t.Any], str]] = [
+    ({"parent": 2.0}, "parent"),
+    ({"type": True}, "type"),
+    ({"accepts": 16}, "accepts"),
+    ({"accepts": False}, "accepts"),
+    ({"attributes": [{"name": "assign_domain", "value": 171}]}, "attributes[0].value"),
+]
+"""What YAML makes of 0000:00:02.0, yes, 0x10, no and 0xab without quotes."""
+
+
+@pytest.mark.fault("R13")
+@pytest.mark.parametrize(("changes", "key"), REWRITTEN)
+def test_what_yaml_took_for_something_else_is_refused_not_rewritten(changes: t.Dict[str, t.Any], key: str) -> None:
+    value = changes.get(key, 171)
+    expected = "must be text, in quotes where YAML takes it for something else, not %r" % value
+    assert parse(with_instance(**changes))[1] == ["instances[0].%s %s" % (key, expected)]
+
 
 @pytest.mark.fault("L10")
 @pytest.mark.parametrize(("changes", "error"), WRONG_INSTANCES)

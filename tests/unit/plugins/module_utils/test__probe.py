@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 import typing as t
 
@@ -80,6 +81,7 @@ ANSWERS = {
     b"eperm": -errno.EPERM,
     b"erofs": -errno.EROFS,
     b"eagain": -errno.EAGAIN,
+    b"enomem": -errno.ENOMEM,
     b"enoent": -errno.ENOENT,
 }
 
@@ -104,6 +106,7 @@ WRITES: t.List[t.Any] = [
     pytest.param("erofs", ("unknown", "not_probed", "EROFS"), None, marks=pytest.mark.fault("P2")),
     pytest.param("short", ("unknown", "short_write", None), 2, marks=pytest.mark.fault("P3")),
     pytest.param("eagain", ("unknown", "busy", "EAGAIN"), 0, marks=pytest.mark.fault("R4")),
+    pytest.param("enomem", ("unknown", "busy", "ENOMEM"), 0, marks=pytest.mark.fault("R4", "P1")),
     pytest.param("enoent", ("unknown", "gone", "ENOENT"), None, marks=pytest.mark.fault("P1")),
 ]
 
@@ -131,6 +134,34 @@ def test_no_from_a_node_that_cannot_be_read_afterwards_is_unknown(host: t.Any, m
 
     monkeypatch.setitem(_sysfs.HANDLERS, "read", broken)
     assert _answers(_ask(host, dict(AT_TYPE, string="einval"))) == [("unknown", "unreadable", "EINVAL")]
+
+
+VF, VF_PATH = "0000:3b:00.2", "devices/pci0000:3b/0000:3b:00.2"
+OWNERS = [
+    pytest.param(AT_TYPE, os.path.dirname(TYPE_NODE), id="type"),
+    pytest.param(AT_DEVICE, PARENT_PATH + "/" + UUID, id="mdev"),
+    pytest.param(dict(AT_DEVICE, device=VF), VF_PATH, id="vfio"),
+]
+
+
+@pytest.mark.fault("R2", "R5")
+@pytest.mark.parametrize(("request_", "owner"), OWNERS)
+def test_node_that_is_not_there_is_absent_and_one_whose_owner_went_away_is_gone(
+    host: t.Any, monkeypatch: pytest.MonkeyPatch, request_: t.Any, owner: str
+) -> None:
+    host.device(VF_PATH, "pci", "mlx5_vfio_pci", "0x8086")
+    host.link("bus/pci/devices/" + VF, VF_PATH)
+    host.file(owner + "/migration_version", b"s")
+    assert _answers(_ask(host, request_)) == [("compatible", None, None)]
+    (host.sys / owner / "migration_version").unlink()
+    assert _answers(_ask(host, request_)) == [("unknown", "absent", "ENOENT")]
+
+    def vanish(path: str, _data: bytes) -> int:
+        shutil.rmtree(str(host.sys / owner))
+        raise OSError(errno.ENOENT, path)
+
+    monkeypatch.setitem(_sysfs.HANDLERS, "write", vanish)
+    assert _answers(_ask(host, request_)) == [("unknown", "gone", "ENOENT")]
 
 
 @pytest.mark.fault("P5", "R12", "R13")
@@ -215,6 +246,15 @@ def test_vendor_that_was_not_read_is_not_another_vendor(host: t.Any, log: Log, m
         return read(path)
 
     monkeypatch.setitem(_sysfs.HANDLERS, "read", late)
+    assert _answers(_ask(host, AT_TYPE)) == [("unknown", "vendor_unknown", None)]
+    assert log.entries() == []
+
+
+@pytest.mark.fault("R6", "P13")
+@pytest.mark.parametrize("lost", ["vendor", "subsystem"])
+def test_device_that_is_on_its_way_out_is_not_another_vendors(host: t.Any, log: Log, lost: str) -> None:
+    """Each PCI device has a vendor, and each parent a subsystem, until it is unplugged."""
+    (host.sys / PARENT_PATH / lost).unlink()
     assert _answers(_ask(host, AT_TYPE)) == [("unknown", "vendor_unknown", None)]
     assert log.entries() == []
 

@@ -55,6 +55,8 @@ UNREAD: t.List[t.Any] = [
     pytest.param(errno.EBUSY, "unknown", "busy", "EBUSY", marks=pytest.mark.fault("R4")),
     pytest.param(errno.EINTR, "unknown", "busy", "EINTR", marks=pytest.mark.fault("R4")),
     pytest.param(errno.ETIMEDOUT, "unknown", "busy", "ETIMEDOUT", marks=pytest.mark.fault("R4")),
+    pytest.param(errno.ENOMEM, "unknown", "busy", "ENOMEM", marks=pytest.mark.fault("R4")),
+    pytest.param(errno.EMFILE, "unknown", "busy", "EMFILE", marks=pytest.mark.fault("R4")),
     pytest.param(errno.EACCES, "unknown", "permission", "EACCES", marks=pytest.mark.fault("R14")),
     pytest.param(errno.EPERM, "unknown", "permission", "EPERM", marks=pytest.mark.fault("R14")),
 ]

@@ -89,6 +89,12 @@ def test_open_nodes_name_the_holder() -> None:
     assert [(workload["id"], workload["kind"]) for workload in found.workloads] == [("pid:5", "process"), (VM, "qemu")]
 
 
+@pytest.mark.fault("C11")
+def test_group_without_an_iommu_has_another_name_and_is_held_all_the_same() -> None:
+    dpdk = Process(5, ["dpdk"], ["/dev/vfio/noiommu-8"])
+    assert [one["pid"] for one in _workloads.match(DEVICES, [dpdk], True).of("0000:3b:00.2") or ()] == [5]
+
+
 def test_other_programs_are_no_vms() -> None:
     assert not _workloads.match(
         DEVICES, [Process(9, ["bash", "-name", "x", "-device", "host=3b:00.2"], [])], True
@@ -242,6 +248,21 @@ def test_process_without_command_line_can_hold_a_device(tree: t.Any) -> None:
     """Whoever empties it, or removes the node below /dev after opening it, is seen all the same."""
     tree.process(1, ["/sbin/init"])
     tree.process(10, [], ["/dev/vfio/7 (deleted)"])
+    with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
+        processes, complete = _workloads.processes(str(tree.proc), guard)
+    assert [holder["pid"] for holder in _workloads.match(DEVICES, processes, complete).of(UUID) or []] == [10]
+
+
+@pytest.mark.fault("C11")
+def test_process_whose_first_thread_ended_is_seen_by_its_others(tree: t.Any) -> None:
+    """The kernel shows neither its command line nor what it has open, and the device is held all the same."""
+    tree.process(1, ["/sbin/init"])
+    tree.process(10, [])
+    for thread, target in ((10, None), (11, "/dev/vfio/7")):
+        directory = tree.proc / "10" / "task" / str(thread) / "fd"
+        directory.mkdir(parents=True)
+        if target:
+            (directory / "3").symlink_to(target)
     with Guard(_workloads.HANDLERS, 5.0, 20.0) as guard:
         processes, complete = _workloads.processes(str(tree.proc), guard)
     assert [holder["pid"] for holder in _workloads.match(DEVICES, processes, complete).of(UUID) or []] == [10]

@@ -96,6 +96,14 @@ def test_string_that_is_no_text_is_refused_not_rewritten(run: Runner, host: t.An
     assert (host.sys / NODE).read_bytes() == STRING.encode() + b"\n"
 
 
+@pytest.mark.fault("R13")
+def test_address_that_yaml_took_for_a_number_is_refused(run: Runner) -> None:
+    """Of an unquoted 0000:00:02.0 it makes 2.0, a device that is nowhere."""
+    code, result = run(compatibility_facts, requests=[dict(REQUEST, parent=2.0)])
+    expected = "requests[0].parent must be text, in quotes where YAML takes it for something else, not 2.0"
+    assert (code, result["errors"]) == (1, [expected])
+
+
 @pytest.mark.fault("L10")
 def test_hostile_requests_are_all_listed_and_nothing_is_asked(run: Runner, host: t.Any) -> None:
     bad = [dict(REQUEST, parent="../../x"), dict(REQUEST, type="/etc"), dict(REQUEST, string="other")]

@@ -115,9 +115,19 @@ def test_strings_reach_the_device_byte_for_byte(run: Runner, host: t.Any) -> Non
         assert (host.sys / DIRECTORY / THERE / "migration_version").read_bytes() == string.encode()
 
 
-def test_absent_without_a_ledger_is_nothing(run: Runner) -> None:
-    code, result = run(plan="p1", state="absent")
+@pytest.mark.fault("R13")
+@pytest.mark.parametrize("changes", [{"accepts": 16}, {"parent": 2.0}, {"attributes": [{"name": "a", "value": 171}]}])
+def test_what_is_no_text_is_refused_not_rewritten(run: Runner, changes: t.Dict[str, t.Any]) -> None:
+    code, result = run(plan="p1", instances=[wish(NEW, **changes)])
+    assert (code, len(result["errors"])) == (1, 1)
+    assert "must be text, in quotes" in result["msg"]
+
+
+@pytest.mark.parametrize("params", [{"plan": "p1"}, {"all_ours": True}])
+def test_absent_without_a_ledger_is_nothing_and_leaves_none(run: Runner, tmp_path: t.Any, params: t.Any) -> None:
+    code, result = run(state="absent", **params)
     assert (code, result["changed"], result["workloads"]) == (0, False, [])
+    assert not (tmp_path / "ledger").exists()
 
 
 @pytest.mark.fault("C19")

@@ -35,7 +35,7 @@ HANDED_ON: t.Dict[str, t.Set[str]] = {
     "reason": {"busy", "not_removed", *NOT_READ},
     'result.reason or "unknown"': {
         *("unknown", "short_write", "hung", "deadline", "not_probed", "busy", "gone", "unreadable"),
-        *("empty", "not_ascii", "too_long"),
+        *("absent", "empty", "not_ascii", "too_long"),
     },
 }
 

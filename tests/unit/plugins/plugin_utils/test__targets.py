@@ -315,6 +315,15 @@ def test_domain_that_is_still_defined_at_the_source_has_moved_all_the_same() -> 
     assert freed(facts) == {"hv1": [UUID.format(1), UUID.format(2)]}
 
 
+@pytest.mark.fault("R18")
+def test_old_instance_of_an_unknown_type_spoils_no_other() -> None:
+    """An empty name would be a mistake in the options, for which the module does nothing at all on that host."""
+    facts = moved()
+    snapshot(facts, "hv1")["devices"][0].update(type=None, migration_version=data.attribute("?incomplete"))
+    found = _targets.release(_plan.load(plan_data.two())["moves"], now(facts))["sources"]["hv1"]
+    assert [(one["parent"], one["type"]) for one in found] == [("p1", None), ("p1", "t1")]
+
+
 STAYS: dict[str, Spoil] = {
     "nothing moved": lambda f: f.update(fleet()),
     "one is still held": lambda f: snapshot(f, "hv1")["devices"][1].update(in_use_by=[holder(1)]),
