@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
             verdicts = {host.name: host.verdicts for host in hosts if host.verdicts}
             contents = _report.contents(report, snapshots, verdicts)
             changed |= _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
-        failures = _report.failures(report["summary"], args["fail_on"])
+        failures = _report.failures(report, args["fail_on"])
         shown = None if args["show"] else text.splitlines()
         result.update(changed=changed, text=shown, summary=report["summary"])
         result.update({key: args[key] for key in ("dest", "html", "markdown")})

@@ -56,7 +56,8 @@ options:
     description:
       - Fail, after everything was shown and written, if the fleet meets one of these conditions.
       - V(unreachable), V(excluded) and V(cached) are states of hosts.
-        V(blocked), V(unknown) and V(no_room) are states of devices.
+        V(blocked), V(unknown) and V(no_room) are states of devices, and of VMs whose devices fit one by one, but not
+        all on one host.
         V(findings) is any finding at all, and each other word is one kind of finding.
     type: list
     elements: str

@@ -10,6 +10,7 @@ before they reach a terminal.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -118,15 +119,23 @@ def build(
     }
 
 
-def failures(counts: _readiness.Summary, fail_on: t.Iterable[str]) -> list[str]:
+def failures(report: Report, fail_on: t.Iterable[str]) -> list[str]:
     """Name each condition of ``fail_on`` that this fleet meets, with its number: ``3 blocked``."""
+    counts = report["summary"]
+    states = collections.Counter(one["state"] for one in _telling(report))
     found = {
         **counts["findings"],
         "findings": sum(counts["findings"].values()),
         **{state: counts["hosts"][state] for state in ("cached", "unreachable", "excluded")},
-        **{state: counts["devices"][state] for state in ("blocked", "unknown", "no_room")},
+        **{state: states[state] for state in _readiness.STATES[1:]},
     }
     return [f"{found[name]} {name}" for name in fail_on if found.get(name)]
+
+
+def _telling(report: Report) -> t.Iterator[_readiness.Standing]:
+    """Every device, and the VMs that say more than their devices do: those fit one by one, not together."""
+    yield from report["devices"]
+    yield from (one for one in report["workloads"] if one["reason"] == "split")
 
 
 # --- text
@@ -193,9 +202,8 @@ def _not_ready(report: Report) -> list[str]:
     lines: list[str] = []
     for state in reversed(_readiness.STATES[1:]):
         groups: dict[tuple[str, str], list[str]] = {}
-        for one in itertools.chain(report["devices"], report["workloads"]):
-            # A VM only adds something where its devices do not say it: they fit one by one, not together.
-            if one["state"] == state and (one["device"] is not None or one["reason"] == "split"):
+        for one in _telling(report):
+            if one["state"] == state:
                 groups.setdefault((one["reason"] or "", one["errno"] or ""), []).append(_who(one, report["names"]))
         ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         for (reason, errno), who in ranked[:TOP]:

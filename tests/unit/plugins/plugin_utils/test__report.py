@@ -206,7 +206,19 @@ FAIL_ON: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("condition", FAIL_ON)
 def test_fail_on(condition: str) -> None:
-    assert _report.failures(_report.build(data.small())["summary"], [condition]) == FAIL_ON[condition]
+    assert _report.failures(_report.build(data.small()), [condition]) == FAIL_ON[condition]
+
+
+def test_a_vm_whose_devices_do_not_fit_together_does_not_pass_a_gate() -> None:
+    pairings = data.pairings(
+        [data.host("hv1"), data.host("hv2"), data.host("hv3")],
+        [data.source("a", ("hv1", "dev-a", "vm")), data.source("b", ("hv1", "dev-b", "vm"))],
+        [data.target("x", ("hv2", 1)), data.target("y", ("hv3", 1))],
+        [data.pairing("a", "x"), data.pairing("b", "y")],
+    )
+    report = _report.build(pairings)
+    assert report["summary"]["devices"]["ready"] == 2
+    assert _report.failures(report, ["blocked", "unknown", "no_room"]) == ["1 blocked"]
 
 
 def test_every_finding_and_every_bad_state_can_be_failed_on() -> None:
