@@ -62,9 +62,9 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _spec, args = self.validate_argument_spec(ARGUMENTS)
         dest = args["dest"]
-        if dest and not pathlib.Path(dest).parent.is_dir():
-            folder = pathlib.Path(dest).parent
-            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: the folder {folder} does not exist.")
+        problem = _files.obstacle(pathlib.Path(dest)) if dest else None
+        if problem:
+            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {problem}.")
         plan = _plan(task_vars or {}, args)
         lines = _itinerary.lines(plan)
         if args["show"]:

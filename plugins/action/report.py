@@ -55,6 +55,8 @@ class ActionModule(ActionBase):
                 "show": {"type": "bool", "default": True},
             }
         )
+        files = {key: args[key] for key in ("dest", "html", "markdown")}
+        _check_places(files.values())
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
@@ -70,11 +72,18 @@ class ActionModule(ActionBase):
             changed |= _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
         failures = _report.failures(report, args["fail_on"])
         shown = None if args["show"] else text.splitlines()
-        result.update(changed=changed, text=shown, summary=report["summary"])
-        result.update({key: args[key] for key in ("dest", "html", "markdown")})
+        result.update(changed=changed, text=shown, summary=report["summary"], **files)
         if failures:
             result.update(failed=True, msg=f"The fleet meets conditions of fail_on: {', '.join(failures)}.")
         return result
+
+
+def _check_places(paths: t.Iterable[str | None]) -> None:
+    """Before any of the files is written, so that one mistake does not leave some of them."""
+    for path in filter(None, paths):
+        problem = _files.obstacle(pathlib.Path(path))
+        if problem:
+            raise AnsibleActionFail(f"{NAME}: cannot write {path}: {problem}.")
 
 
 def _pairings(given: object) -> _model.Pairings:
@@ -136,8 +145,6 @@ def assets() -> _html.Assets:
 
 def _write_page(path: pathlib.Path, page: str, fingerprint: str, *, dry: bool) -> bool:
     try:
-        if not path.parent.is_dir():
-            raise AnsibleActionFail(f"{NAME}: cannot write {path}: the folder {path.parent} does not exist.")
         before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         if not dry:
             _files.write_text(path, [page])

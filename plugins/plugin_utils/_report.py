@@ -47,6 +47,9 @@ FAIL_ON: t.Final = (
 )
 """What a run may be made to fail on: hosts, devices, any finding, or one kind of finding."""
 
+_VM: t.Final = 36
+"""A VM without a name is known by its UUID, which is of no use when it is cut."""
+
 LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
 _TIMES = re.compile(r'"(time|asked|age|written|pid|created|oldest)": (?:"[^"]*"|\d+|null)')
 _VMS = re.compile(r'"(id|workload)": "pid:\d+"')
@@ -123,7 +126,7 @@ def failures(report: Report, fail_on: t.Iterable[str]) -> list[str]:
     """Name each condition of ``fail_on`` that this fleet meets, with its number: ``3 blocked``."""
     counts = report["summary"]
     states = collections.Counter(one["state"] for one in _telling(report))
-    found = {
+    found: dict[str, int] = {
         **counts["findings"],
         "findings": sum(counts["findings"].values()),
         **{state: counts["hosts"][state] for state in ("cached", "unreachable", "excluded")},
@@ -219,7 +222,7 @@ def _not_ready(report: Report) -> list[str]:
 def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
     host, vm = plain(one["host"]), ""
     if one["workload"] is not None:
-        vm = plain(names.get((one["host"], one["workload"]), one["workload"]), 30)
+        vm = plain(names.get((one["host"], one["workload"]), one["workload"]), _VM)
         # Without a VM the workload is a process, and called so.
         vm = vm if vm.startswith("pid:") else f"VM {vm}"
     if one["device"] is None:

@@ -200,10 +200,14 @@ def test_a_plan_of_another_version_is_one_clear_error(
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("key", PAGES)
-def test_a_page_for_a_folder_that_is_not_there_is_said_so(key: str, pairings: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(AnsibleActionFail, match=r"cannot write .* the folder .* does not exist"):
-        run({"pairings": pairings, key: str(tmp_path / "missing" / "x"), "show": False})
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("key", ["dest", *PAGES])
+def test_one_bad_place_leaves_no_file_at_all(key: str, check: bool, pairings: str, tmp_path: pathlib.Path) -> None:
+    places = {name: str(tmp_path / f"report.{name}") for name in ("dest", *PAGES)}
+    for bad, why in ((tmp_path / "missing" / "x", "the folder .* does not exist"), (tmp_path, "name a regular file")):
+        with pytest.raises(AnsibleActionFail, match=f"cannot write {bad}: .*{why}"):
+            run({"pairings": pairings, **places, key: str(bad), "show": False}, check=check)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairings.json"]
 
 
 REFUSED = {
@@ -233,8 +237,3 @@ def test_a_file_that_is_no_matrix_is_refused(name: str, tmp_path: pathlib.Path) 
 def test_wrong_arguments_are_refused(args: dict[str, t.Any]) -> None:
     with pytest.raises(AnsibleActionFail):
         run(args)
-
-
-def test_a_folder_that_is_not_there_is_said_so(pairings: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="cannot write"):
-        run({"pairings": pairings, "dest": str(tmp_path / "missing" / "x.json"), "show": False})
