@@ -86,8 +86,8 @@ def _incomplete(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
             "incomplete",
             list(found),
             "host",
-            f"Types or vendor could not be read ({_some(names)}): what these hosts would accept is not known in full."
-            " See the notes of their snapshots.",
+            f"Types, vendor or devices could not be read ({_some(names)}): what these hosts would accept is not known"
+            " in full. See the notes of their snapshots.",
         )
 
 

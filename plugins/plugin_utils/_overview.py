@@ -28,7 +28,8 @@ class Obstacle(t.TypedDict):
     """A code; ``crowded``: each fits by itself, but there is not room for all at once."""
     errno: str | None
     count: int
-    """VMs, and devices in use without one; of ``crowded`` the devices that share a class."""
+    """VMs, and devices in use without one; of ``crowded`` the devices that share a class, of ``unlisted`` the folders
+    of sysfs that may hold more of them."""
 
 
 class Drain(t.TypedDict):
@@ -105,13 +106,22 @@ def drains(
             leaving.setdefault(one["host"], []).append(one)
     crowded = _crowded(pairings, idle)
     emptied = _emptied(plan)
+    unlisted = {name: len(_nodes.unlisted(snapshot)) for name, snapshot in snapshots.items()}
     return [
-        _drain(host, leaving.get(host["host"], []), crowded[host["host"]], emptied.get(host["host"]))
+        _drain(
+            host,
+            leaving.get(host["host"], []),
+            crowded[host["host"]],
+            unlisted.get(host["host"], 0),
+            emptied.get(host["host"]),
+        )
         for host in pairings["hosts"]
     ]
 
 
-def _drain(host: _model.HostState, leaving: list[_readiness.Standing], crowd: int, emptied: bool | None) -> Drain:
+def _drain(
+    host: _model.HostState, leaving: list[_readiness.Standing], crowd: int, unlisted: int, emptied: bool | None
+) -> Drain:
     found: collections.Counter[Group] = collections.Counter(
         (-_readiness.STATES.index(one["state"]), one["state"], one["reason"], one["errno"])
         for one in leaving
@@ -119,6 +129,8 @@ def _drain(host: _model.HostState, leaving: list[_readiness.Standing], crowd: in
     )
     if crowd and not found:
         found[-1, "no_room", "crowded", None] = crowd
+    if unlisted:
+        found[-_readiness.STATES.index("unknown"), "unknown", "unlisted", None] = unlisted
     groups = sorted(found.items(), key=lambda group: (group[0][0], -group[1], group[0][2] or "", group[0][3] or ""))
     state: str = groups[0][0][1] if groups else "ready" if leaving else "idle"
     if host["state"] in ("unreachable", "excluded"):

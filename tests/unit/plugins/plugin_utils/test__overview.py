@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _overview, _report
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as fleet
@@ -46,6 +48,14 @@ def test_what_nobody_uses_need_not_leave() -> None:
     # Who does not know must not call it idle.
     for snapshots in ({"hv1": idle("d1", None)}, {"hv1": idle("d1", True)}, {}):
         assert said(drains(pairings, snapshots)["hv1"])[:2] == ("blocked", 1)
+
+
+@pytest.mark.fault("R14")
+def test_a_host_that_could_not_list_its_devices_is_not_called_idle() -> None:
+    pairings = data.pairings([data.host("hv1")])
+    notes = [{"item": "class/vfio-dev", "reason": "permission", "detail": "It says why."}]
+    blind = t.cast("_model.Snapshot", {**data.snapshot("hv1", {}), "notes": notes})
+    assert said(drains(pairings, {"hv1": blind})["hv1"]) == ("unknown", 0, [("unknown", "unlisted", 1)])
 
 
 def crowd(here: int, elsewhere: int | None, own: int = 9) -> _overview.Drain:
