@@ -45,7 +45,8 @@ options:
   markdown:
     description:
       - Path on the controller of the Markdown file to write. Its folder has to exist.
-      - Long tables are cut, as trackers limit the length of a ticket. What hosts say is escaped, and mentions nobody.
+      - Long tables are cut, as trackers limit the length of a ticket. What hosts say is shown as code, so it is no
+        markup and mentions nobody.
     type: path
   plan:
     description:

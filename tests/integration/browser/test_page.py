@@ -66,10 +66,10 @@ def test_it_loads_in_silence_and_asks_for_nothing(page: Page, name: str, request
 
 def test_the_playbook_writes_all_three(small: pathlib.Path) -> None:
     lines = small.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith(("| VMs |", "| devices |", "| hv1 |"))] == [
+    assert [line for line in lines if line.startswith(("| VMs |", "| devices |", "| `hv1` |"))] == [
         "| VMs | 3 | 0 | 1 | 5 |  |  |",
         "| devices | 7 | 1 | 1 | 9 |  |  |",
-        "| hv1 | blocked | 2 |  | 2: the target&#39;s driver refuses it &#40;EINVAL&#41; |",
+        "| `hv1` | blocked | 2 |  | 2: the target's driver refuses it (`EINVAL`) |",
     ]
     found = json.loads(small.with_suffix(".json").read_text(encoding="ascii"))
     assert {one["host"]: one["state"] for one in found["drains"]}["hv1"] == "blocked"
