@@ -34,6 +34,12 @@ NAME = "vfio.migration.report"
 PAGE = pathlib.Path(_html.__file__).parent / "report_page"
 
 
+class _Facts(t.TypedDict):
+    """What a report holds beyond pairings, and is read back."""
+
+    facts: list[_report.HostFacts]
+
+
 class ActionModule(ActionBase):
     """Runs once, on the controller only, and reads every host's facts."""
 
@@ -60,7 +66,7 @@ class ActionModule(ActionBase):
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
-        report = _report.build(pairings, snapshots, _planned(args["plan"]))
+        report = _report.build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")))
         text = _report.render_text(report, args["dest"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
@@ -91,6 +97,8 @@ def _pairings(given: object) -> _model.Pairings:
     where = given if isinstance(given, str) else "pairings"
     value = _read(given) if isinstance(given, str) else given
     errors = _contracts.check(_model.Pairings, value, where)
+    if not errors and "facts" in t.cast("dict[str, t.Any]", value):
+        errors = _contracts.check(_Facts, value, where)
     if errors:
         raise AnsibleActionFail(f"{NAME}: {'; '.join(errors)}.")
     return t.cast("_model.Pairings", value)
@@ -116,7 +124,16 @@ def _read(path: str) -> object:
 
 
 def _hosts(pairings: _model.Pairings, task_vars: dict[str, t.Any]) -> list[_nodes.Host]:
-    """Read the facts that the matrix is made of; hosts that left the inventory since then have none."""
+    """Read the facts that the matrix is made of: an earlier report has them with it, whatever is known by now; hosts
+    that left the inventory since then have none."""
+    if "facts" in pairings:
+        own = t.cast("_Facts", pairings)["facts"]
+        held = {one["host"]: {_nodes.SNAPSHOT: one["snapshot"], _nodes.VERDICTS: one["verdicts"]} for one in own}
+        hosts = _nodes.load(held)
+        errors = [error for host in hosts for error in (*host.errors, *host.verdict_errors)]
+        if errors:
+            raise AnsibleActionFail(f"{NAME}: the facts of the report: {'; '.join(errors)}.")
+        return hosts
     known = [host["host"] for host in pairings["hosts"] if host["state"] in ("fresh", "cached")]
     return _nodes.load(_fleet.read(task_vars, [host for host in known if host in task_vars["hostvars"]]))
 

@@ -28,6 +28,8 @@ options:
   pairings:
     description:
       - What M(vfio.migration.pairings) returned, or the path of the file on the controller that it, or O(dest), wrote.
+      - A file that O(dest) wrote brings the facts of its hosts, and its plan where O(plan) names no other. Else the
+        facts are those of this run or of the fact cache.
     type: raw
     required: true
   dest:

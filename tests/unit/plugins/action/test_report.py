@@ -65,6 +65,27 @@ def test_it_takes_pairings_as_they_are_or_from_its_own_file(pairings: str, tmp_p
     assert texts[0] == texts[1] == texts[2]
 
 
+def test_an_earlier_report_is_made_again_with_its_own_facts_and_plan(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest, ticket = tmp_path / "readiness.json", tmp_path / "ticket.md"
+    then, now = ({"hv2": {"vfio_migration": data.snapshot("hv2", {"vm-2": name})}} for name in ("db-then", "db-now"))
+    files = {"dest": str(dest), "markdown": str(ticket), "show": False}
+    first = run({"pairings": pairings, "plan": plan_data.two(), **files}, then)["text"]
+    before = dest.read_text(encoding="ascii"), ticket.read_text(encoding="utf-8")
+    assert "db-then" in before[1]
+    for facts in ({}, now):
+        assert run({"pairings": str(dest), **files}, facts)["text"] == first
+        assert (dest.read_text(encoding="ascii"), ticket.read_text(encoding="utf-8")) == before
+
+
+@pytest.mark.fault("L8")
+def test_facts_of_another_version_in_a_report_are_one_clear_error(tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    facts = [{"host": "hv2", "snapshot": {**data.snapshot("hv2", {}), "schema_version": 7}, "verdicts": None}]
+    dest.write_text(json.dumps({**data.small(), "facts": facts}), encoding="ascii")
+    with pytest.raises(AnsibleActionFail, match=r"hosts\.hv2\.schema_version must be 1, not 7"):
+        run({"pairings": str(dest), "show": False})
+
+
 def test_it_can_be_silent(pairings: str, capsys: pytest.CaptureFixture[str]) -> None:
     run({"pairings": pairings, "show": False})
     assert capsys.readouterr().out == ""
