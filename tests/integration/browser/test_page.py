@@ -188,6 +188,8 @@ def test_the_filter_finds_hosts_vms_devices_types_and_strings(page: Page, small:
     assert [name.split()[1] for name in page.run(blocks)] == ["nvidia-35", "nvidia-36"]
     page.search("0000:5e:00.2")
     assert any("net1" in row for row in page.rows("items"))
+    page.search("ready hv2  DB1")  # wherever in a row they stand
+    assert ["db1" in row and "ready" in row for row in page.rows("items")] == [True, True]
     assert page.search("no such thing") == "0 rows found"
     assert page.run(blocks) == []
     assert page.one("#matrix > p:last-of-type").text == "No class fits the filter."
