@@ -47,7 +47,7 @@ def _unusable(states: t.Iterable[HostState]) -> t.Iterator[Finding]:
             unreachable,
             "host",
             "No facts of this run and none in the fact cache: what these hosts have and accept is unknown."
-            " Make them reachable and run again.",
+            " Make them reachable, and run again without --limit.",
         )
     if cached:
         oldest = min(cached, key=lambda state: state["time"] or "")

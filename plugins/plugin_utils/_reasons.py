@@ -141,7 +141,7 @@ FINDINGS: t.Final[dict[str, Sentence]] = {
         "type node says yes, device node no", "Report it to the driver's vendor: two of its nodes disagree."
     ),
     "hung": Sentence("drivers that do not answer", _HUNG),
-    "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again."),
+    "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again, without --limit."),
     "excluded": Sentence("hosts with broken facts", _EXCLUDED),
     "incomplete": Sentence("hosts that could not tell all they have", _NOTES),
     "not_probed": Sentence("drivers that could not be asked", _BECOME),

@@ -57,7 +57,7 @@ Findings
     hv1, hv2 a -> x: hv1 to hv2 is a one-way street.
 
 What to do next
-  - Reach the unreachable hosts, then run again.
+  - Reach the unreachable hosts, then run again, without --limit.
   - Mind that the moves marked * can not be undone.
   - Make room for the types marked full in the matrix.
 
