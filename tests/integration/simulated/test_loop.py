@@ -239,6 +239,16 @@ def test_unreachable_host_with_a_past_is_cached(playbook: Playbook, tmp_path: pa
     assert {host["host"]: host["state"] for host in found["hosts"]}["hv3"] == "cached"
 
 
+def test_unreachable_host_costs_its_time_out_once(playbook: Playbook, tmp_path: pathlib.Path) -> None:
+    playbook.result()
+    _with_dead_host(playbook, tmp_path)
+    (playbook.cache / "s1_hv3").write_text((playbook.cache / "s1_hv2").read_text())
+    playbook.spoil("hv3", lambda facts: facts.pop("vfio_migration_verdicts"))
+    done = playbook.run()
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("[hv3]: UNREACHABLE!") == 1
+
+
 @pytest.mark.fault("L8", "L10")
 @pytest.mark.parametrize(
     ("change", "error"),
