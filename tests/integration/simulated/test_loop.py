@@ -203,6 +203,11 @@ def test_check_mode_pairs_with_earlier_answers(playbook: Playbook) -> None:
     assert not list(playbook.dest.parent.glob("*.json"))
 
 
+def test_hosts_may_be_a_list(playbook: Playbook) -> None:
+    found = playbook.result("-e", '{"readiness_hosts": ["hv1", "hypervisors", "!hv2"]}')
+    assert [host["host"] for host in found["hosts"]] == ["hv1"]
+
+
 def test_limit_takes_the_rest_from_the_cache(playbook: Playbook) -> None:
     playbook.result()
     found = playbook.result("--limit", "hv1")

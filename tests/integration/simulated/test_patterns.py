@@ -30,6 +30,7 @@ MISTYPED = {
         *((name, []) for name in MISTYPED),
         ("readiness", ["--limit", "hv1"]),
         ("plan_evacuation", ["-e", "evacuation_live=false"]),
+        ("readiness", ["-e", '{"readiness_hosts": ["hypervisor"]}']),
     ],
 )
 def test_pattern_that_no_host_matches_is_an_error(tmp_path: pathlib.Path, playbook: str, words: list[str]) -> None:
