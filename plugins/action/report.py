@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
-        report = _report.build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")))
+        report = _build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")))
         text = _report.render_text(report, args["dest"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
@@ -82,6 +82,15 @@ class ActionModule(ActionBase):
         if failures:
             result.update(failed=True, msg=f"The fleet meets conditions of fail_on: {', '.join(failures)}.")
         return result
+
+
+def _build(
+    pairings: _model.Pairings, snapshots: dict[str, _model.Snapshot], plan: _model.Plan | None
+) -> _report.Report:
+    try:
+        return _report.build(pairings, snapshots, plan)
+    except _contracts.ContractError as error:
+        raise AnsibleActionFail(f"{NAME}: the plan's planning.policy: {error}.") from None  # else it is said twice
 
 
 def _check_places(paths: t.Iterable[str | None]) -> None:

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _readiness
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _capacity
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _capacity, _policy
 
 DrainState = t.Literal["ready", "no_room", "unknown", "blocked", "idle", "lost"]
 
@@ -193,10 +193,13 @@ def _emptied(plan: _model.Plan | None) -> dict[str, bool]:
     return found
 
 
-def capacity(snapshots: Snapshots) -> list[Usage]:
-    """What is used and free, grouped by how the types share a parent; the most parents first."""
+def capacity(snapshots: Snapshots, plan: _model.Plan | None = None) -> list[Usage]:
+    """What is used and free, grouped by how the types share a parent; the most parents first.
+
+    :arg plan: whatever the operator said of capacity for it counts here too; ContractError for what can not be.
+    """
     hosts = [_nodes.Host(name, snapshots[name]) for name in sorted(snapshots)]
-    rooms = _capacity.derive(hosts, (), {}).rooms
+    rooms = _capacity.derive(hosts, _overrides(plan, hosts), {}).rooms
     groups: dict[object, Usage] = {}
     for host in hosts:
         snapshot = snapshots[host.name]
@@ -208,6 +211,19 @@ def capacity(snapshots: Snapshots) -> list[Usage]:
                 groups[key] = _usage(room.model) if room else _silent(parent["driver"])
             groups[key]["parents"].append(_parent(host.name, parent, room, used.get(parent["address"], {})))
     return sorted(groups.values(), key=lambda one: (one["model"] == "silent", -len(one["parents"])))
+
+
+def _overrides(plan: _model.Plan | None, hosts: list[_nodes.Host]) -> tuple[_policy.Override, ...]:
+    """What a plan says of hosts that are not in the report fits none of its parents."""
+    planning = plan["planning"] if plan else None
+    said = (planning["policy"].get("capacity") if planning else None) or []
+    known = {None, *(host.name for host in hosts)}
+    entries = said
+    if isinstance(said, list):
+        entries = [one for one in said if not isinstance(one, dict) or one.get("host") in known]
+    if not entries or not hosts:
+        return ()
+    return _policy.read({"drain": [hosts[0].name], "capacity": entries}, hosts).capacity
 
 
 def _used(snapshot: _model.Snapshot) -> dict[str | None, collections.Counter[str | None]]:

@@ -102,7 +102,10 @@ def build(
     snapshots: t.Mapping[str, _model.Snapshot] | None = None,
     plan: _model.Plan | None = None,
 ) -> Report:
-    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity."""
+    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity.
+
+    Raises ContractError for a plan whose word on capacity makes no sense.
+    """
     snapshots = snapshots or {}
     devices, workloads = _readiness.standings(pairings)
     return {
@@ -117,7 +120,7 @@ def build(
             if workload["name"]
         },
         "drains": _overview.drains(pairings, devices, workloads, snapshots, plan),
-        "capacity": _overview.capacity(snapshots),
+        "capacity": _overview.capacity(snapshots, plan),
         "plan": plan,
     }
 

@@ -14,7 +14,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.vfio.migration.plugins.action import report as action
-from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data, plan_data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import report_data as data
 
 
@@ -229,6 +229,17 @@ def test_one_bad_place_leaves_no_file_at_all(key: str, check: bool, pairings: st
         with pytest.raises(AnsibleActionFail, match=f"cannot write {bad}: .*{why}"):
             run({"pairings": pairings, **places, key: str(bad), "show": False}, check=check)
     assert [path.name for path in tmp_path.iterdir()] == ["pairings.json"]
+
+
+@pytest.mark.fault("L9")
+@pytest.mark.parametrize("capacity", [7, [7], [{"driver": "nvidia", "model": "bottomless"}]])
+def test_capacity_in_a_plan_that_makes_no_sense_is_one_clear_error(capacity: object, pairings: str) -> None:
+    snapshot = data.snapshot("hv2", {})
+    plan = page_data.plan({"hv2": snapshot}, ["hv2"])
+    assert plan["planning"]
+    plan["planning"]["policy"] = {"capacity": capacity}
+    with pytest.raises(AnsibleActionFail, match=r"the plan's planning\.policy: capacity"):
+        run({"pairings": pairings, "plan": plan, "show": False}, {"hv2": {"vfio_migration": snapshot}})
 
 
 REFUSED = {

@@ -127,6 +127,29 @@ def test_a_parent_that_hangs_has_no_known_room_and_comes_last() -> None:
     assert found[1]["parents"][0]["left"] == []
 
 
+def planned(*capacity: object) -> _model.Plan:
+    plan = page_data.plan({}, ["hv1"])
+    assert plan["planning"]
+    plan["planning"]["policy"] = {"capacity": list(capacity)}
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("said", "model", "origin"),
+    [
+        ([], "unknown", "default"),
+        ([{"host": "hv1", "model": "independent"}], "independent", "operator"),
+        ([{"host": "gone", "model": "vector"}, {"type": "t1", "model": "independent"}], "independent", "operator"),
+    ],
+)
+def test_the_operator_s_word_on_capacity_counts_as_in_the_plan(
+    said: list[dict[str, str]], model: str, origin: str
+) -> None:
+    snapshot = fleet.snapshot(fleet.parent("p1", fleet.mdev_type("t1", "s", 3), fleet.mdev_type("t2", "s", 3)))
+    [one] = _overview.capacity({"hv1": t.cast("_model.Snapshot", snapshot)}, planned(*said))
+    assert (one["model"], one["origin"]) == (model, origin)
+
+
 def test_a_fleet_is_grouped_by_how_types_share_a_parent() -> None:
     found = page_data.large(30)["capacity"]
     assert {one["model"] for one in found} == {"exclusive", "vector", "shared_units", "independent"}
