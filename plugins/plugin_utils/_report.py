@@ -187,7 +187,9 @@ def _glance(report: Report) -> list[str]:
 
 def _count_line(what: str, counts: dict[str, int], order: t.Iterable[str]) -> str:
     states = ", ".join(f"{counts[state]} {LABELS.get(state, state)}" for state in order)
-    return f"  {sum(counts.values()):>6} {what + ':':<9}{states}"
+    total = sum(counts.values())
+    noun = what.removesuffix("s") if total == 1 else what
+    return f"  {total:>6} {noun + ':':<9}{states}"
 
 
 def _lost_hosts(hosts: list[_model.HostState]) -> list[str]:

@@ -85,6 +85,8 @@ def test_when_all_is_well_it_says_so() -> None:
         [data.pairing("s", "x")],
     )
     shown = text(pairings)
+    assert "\n       2 hosts:   2 fresh" in shown
+    assert "\n       1 device:  1 ready" in shown
     assert "Nothing stands in the way." in shown
     assert "Not ready" not in shown
     assert "Findings" not in shown
