@@ -582,6 +582,11 @@ function plan() {
         stay.length ? `; NOT EMPTIED: ${some(stay, 20)}` : "");
     })));
   }
+  if (stopped.length) {
+    here.append(el("h3", {}, "Stopped with their hosts, not migrated"));
+    table(here, "Stopped VMs", [
+      {title: "VM", value: row => word(row[0])}, {title: "Host", value: row => word(row[1])}], stopped);
+  }
   if (moves.length) {
     waves(here, moves);
     table(here, "Moves", [
@@ -604,10 +609,6 @@ function plan() {
       {title: "Who has what it needs", value: row => words(row[4]).join(", ")},
       {title: "Any of these frees it", value: row => words(row[5]).join("; "), cell: row => list(words(row[5]))},
     ], stuck, {title: "Reason", value: row => word(row[2])});
-  }
-  if (stopped.length) {
-    table(here, "Stopped with their hosts, not migrated", [
-      {title: "VM", value: row => word(row[0])}, {title: "Host", value: row => word(row[1])}], stopped);
   }
   if (notes.length) {
     table(here, "Notes of the planner", [

@@ -103,6 +103,14 @@ def test_a_plan_of_the_planner_is_shown_with_its_batches_and_who_is_stuck(page: 
     assert page.errors() == []
 
 
+def test_who_is_stopped_stands_before_who_moves(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    assert [one.text.split(":")[0] for one in page.all("#plan h3")] == [
+        "Stopped with their hosts, not migrated", "Waves", "Stuck",
+    ]  # fmt: skip
+    assert page.rows("plan") == ["batch-job\thv00000"]
+
+
 def test_stale_facts_are_a_finding(page: Page, small: pathlib.Path) -> None:
     page.open(small)
     found = [row.split("\t") for row in page.rows("findings")]
