@@ -62,9 +62,9 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _spec, args = self.validate_argument_spec(ARGUMENTS)
         dest = args["dest"]
-        if dest and not pathlib.Path(dest).parent.is_dir():
-            folder = pathlib.Path(dest).parent
-            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: the folder {folder} does not exist.")
+        problem = _files.obstacle(pathlib.Path(dest)) if dest else None
+        if problem:
+            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {problem}.")
         plan = _plan(task_vars or {}, args)
         lines = _itinerary.lines(plan)
         if args["show"]:
@@ -88,11 +88,19 @@ def _plan(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> _model.Plan:
     fresh = _fleet.reached(fleet, args["gathered"]) if args["fresh_hosts"] is None else args["fresh_hosts"]
     options = {key: args[key] for key in POLICY}
     if isinstance(options["allow_unknown"], str):
-        options["allow_unknown"] = boolean(options["allow_unknown"])  # from the command line
+        options["allow_unknown"] = from_text(options["allow_unknown"])
     try:
         return _evacuation.plan(_fleet.read(fleet, hosts), options, _clock.now(), args["max_age"], fresh)
     except (ContractError, DefectError, TypeError) as error:
         raise AnsibleActionFail(f"{NAME}: {error}.") from None  # ansible-core would say it twice
+
+
+def from_text(allowed: str) -> bool | list[str]:
+    """A boolean or hosts, as a command line or a survey gives them."""
+    try:
+        return bool(boolean(allowed))
+    except TypeError:
+        return [name.strip() for name in allowed.split(",") if name.strip()]
 
 
 def _write(dest: pathlib.Path, plan: _model.Plan, *, dry: bool) -> bool:

@@ -38,8 +38,11 @@ class ActionModule(ActionBase):
                 "dest": {"type": "path"},
             }
         )
-        matrix = _pair(task_vars or {}, args)
         dest = args["dest"]
+        problem = _files.obstacle(pathlib.Path(dest)) if dest else None
+        if problem:
+            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: {problem}.")
+        matrix = _pair(task_vars or {}, args)
         result.update(
             changed=_write(pathlib.Path(dest), matrix, dry=self._task.check_mode) if dest else False,
             summary=_readiness.summary(matrix, *_readiness.standings(matrix)),
@@ -64,8 +67,6 @@ def _pair(fleet: dict[str, t.Any], args: dict[str, t.Any]) -> Pairings:
 def _write(dest: pathlib.Path, matrix: Pairings, *, dry: bool) -> bool:
     """Write the matrix; say whether it differs from the one before in more than times."""
     try:
-        if not dest.parent.is_dir():
-            raise AnsibleActionFail(f"{NAME}: cannot write {dest}: the folder {dest.parent} does not exist.")
         before = _files.read_json(dest)
         if not dry:
             _files.write_json(dest, t.cast("dict[str, t.Any]", matrix))

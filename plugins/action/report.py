@@ -34,6 +34,12 @@ NAME = "vfio.migration.report"
 PAGE = pathlib.Path(_html.__file__).parent / "report_page"
 
 
+class _Facts(t.TypedDict):
+    """What a report holds beyond pairings, and is read back."""
+
+    facts: list[_report.HostFacts]
+
+
 class ActionModule(ActionBase):
     """Runs once, on the controller only, and reads every host's facts."""
 
@@ -55,10 +61,12 @@ class ActionModule(ActionBase):
                 "show": {"type": "bool", "default": True},
             }
         )
+        files = {key: args[key] for key in ("dest", "html", "markdown")}
+        _check_places(files.values())
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
-        report = _report.build(pairings, snapshots, _planned(args["plan"]))
+        report = _build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")))
         text = _report.render_text(report, args["dest"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
@@ -68,13 +76,29 @@ class ActionModule(ActionBase):
             verdicts = {host.name: host.verdicts for host in hosts if host.verdicts}
             contents = _report.contents(report, snapshots, verdicts)
             changed |= _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
-        failures = _report.failures(report["summary"], args["fail_on"])
+        failures = _report.failures(report, args["fail_on"])
         shown = None if args["show"] else text.splitlines()
-        result.update(changed=changed, text=shown, summary=report["summary"])
-        result.update({key: args[key] for key in ("dest", "html", "markdown")})
+        result.update(changed=changed, text=shown, summary=report["summary"], **files)
         if failures:
             result.update(failed=True, msg=f"The fleet meets conditions of fail_on: {', '.join(failures)}.")
         return result
+
+
+def _build(
+    pairings: _model.Pairings, snapshots: dict[str, _model.Snapshot], plan: _model.Plan | None
+) -> _report.Report:
+    try:
+        return _report.build(pairings, snapshots, plan)
+    except _contracts.ContractError as error:
+        raise AnsibleActionFail(f"{NAME}: the plan's planning.policy: {error}.") from None  # else it is said twice
+
+
+def _check_places(paths: t.Iterable[str | None]) -> None:
+    """Before any of the files is written, so that one mistake does not leave some of them."""
+    for path in filter(None, paths):
+        problem = _files.obstacle(pathlib.Path(path))
+        if problem:
+            raise AnsibleActionFail(f"{NAME}: cannot write {path}: {problem}.")
 
 
 def _pairings(given: object) -> _model.Pairings:
@@ -82,6 +106,8 @@ def _pairings(given: object) -> _model.Pairings:
     where = given if isinstance(given, str) else "pairings"
     value = _read(given) if isinstance(given, str) else given
     errors = _contracts.check(_model.Pairings, value, where)
+    if not errors and "facts" in t.cast("dict[str, t.Any]", value):
+        errors = _contracts.check(_Facts, value, where)
     if errors:
         raise AnsibleActionFail(f"{NAME}: {'; '.join(errors)}.")
     return t.cast("_model.Pairings", value)
@@ -107,7 +133,16 @@ def _read(path: str) -> object:
 
 
 def _hosts(pairings: _model.Pairings, task_vars: dict[str, t.Any]) -> list[_nodes.Host]:
-    """Read the facts that the matrix is made of; hosts that left the inventory since then have none."""
+    """Read the facts that the matrix is made of: an earlier report has them with it, whatever is known by now; hosts
+    that left the inventory since then have none."""
+    if "facts" in pairings:
+        own = t.cast("_Facts", pairings)["facts"]
+        held = {one["host"]: {_nodes.SNAPSHOT: one["snapshot"], _nodes.VERDICTS: one["verdicts"]} for one in own}
+        hosts = _nodes.load(held)
+        errors = [error for host in hosts for error in (*host.errors, *host.verdict_errors)]
+        if errors:
+            raise AnsibleActionFail(f"{NAME}: the facts of the report: {'; '.join(errors)}.")
+        return hosts
     known = [host["host"] for host in pairings["hosts"] if host["state"] in ("fresh", "cached")]
     return _nodes.load(_fleet.read(task_vars, [host for host in known if host in task_vars["hostvars"]]))
 
@@ -136,8 +171,6 @@ def assets() -> _html.Assets:
 
 def _write_page(path: pathlib.Path, page: str, fingerprint: str, *, dry: bool) -> bool:
     try:
-        if not path.parent.is_dir():
-            raise AnsibleActionFail(f"{NAME}: cannot write {path}: the folder {path.parent} does not exist.")
         before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         if not dry:
             _files.write_text(path, [page])

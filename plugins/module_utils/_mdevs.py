@@ -444,7 +444,7 @@ def _held_by(holders: t.Sequence[Holder]) -> str:
         for one in holders
     ]
     advice = "end that first" if any(one["pid"] is not None for one in holders) else "take it out of there first"
-    return "%s; %s" % (", ".join(names), advice)
+    return "%s; to free it, %s" % (", ".join(names), advice)
 
 
 def _overlooked(users: _workloads.Users) -> str:

@@ -177,6 +177,7 @@ class Snapshot(t.TypedDict):
     page_size: int
     """Bytes; the size of the buffer behind every sysfs attribute."""
     time: Timestamp
+    """When it was read; the controller's clock, since ages are reckoned by it."""
     parents: t.List[Parent]
     devices: t.List[Device]
     workloads: t.List[Workload]

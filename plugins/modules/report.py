@@ -28,6 +28,8 @@ options:
   pairings:
     description:
       - What M(vfio.migration.pairings) returned, or the path of the file on the controller that it, or O(dest), wrote.
+      - A file that O(dest) wrote brings the facts of its hosts, and its plan where O(plan) names no other. Else the
+        facts are those of this run or of the fact cache.
     type: raw
     required: true
   dest:
@@ -45,7 +47,8 @@ options:
   markdown:
     description:
       - Path on the controller of the Markdown file to write. Its folder has to exist.
-      - Long tables are cut, as trackers limit the length of a ticket. What hosts say is escaped, and mentions nobody.
+      - Long tables are cut, as trackers limit the length of a ticket. What hosts say is shown as code, so it is no
+        markup and mentions nobody.
     type: path
   plan:
     description:
@@ -56,7 +59,8 @@ options:
     description:
       - Fail, after everything was shown and written, if the fleet meets one of these conditions.
       - V(unreachable), V(excluded) and V(cached) are states of hosts.
-        V(blocked), V(unknown) and V(no_room) are states of devices.
+        V(blocked), V(unknown) and V(no_room) are states of devices, and of VMs whose devices fit one by one, but not
+        all on one host.
         V(findings) is any finding at all, and each other word is one kind of finding.
     type: list
     elements: str

@@ -110,7 +110,7 @@ ansible_facts:
           returned: always
           sample: 4096
         time:
-          description: When the host was read, in UTC.
+          description: When the host was read, in UTC, by the clock of the controller.
           type: str
           returned: always
           sample: '2026-03-01T03:00:00Z'

@@ -15,6 +15,19 @@ import tempfile
 import typing as t
 
 
+def obstacle(path: pathlib.Path) -> str | None:
+    """Why no file may be put there, as far as it can be told before anything is written."""
+    try:
+        if not path.parent.is_dir():
+            return f"the folder {path.parent} does not exist"
+        # The file replaces what has its name, and nobody wants that of /dev/stdout.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            return "there is a link, a device or a folder of that name; name a regular file"
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def read_json(path: pathlib.Path) -> object:
     """What the file holds, None when it is not there or no JSON."""
     try:

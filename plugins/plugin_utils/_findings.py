@@ -47,7 +47,7 @@ def _unusable(states: t.Iterable[HostState]) -> t.Iterator[Finding]:
             unreachable,
             "host",
             "No facts of this run and none in the fact cache: what these hosts have and accept is unknown."
-            " Make them reachable and run again.",
+            " Make them reachable, and run again without --limit.",
         )
     if cached:
         oldest = min(cached, key=lambda state: state["time"] or "")
@@ -86,8 +86,8 @@ def _incomplete(hosts: t.Iterable[Host]) -> t.Iterator[Finding]:
             "incomplete",
             list(found),
             "host",
-            f"Types or vendor could not be read ({_some(names)}): what these hosts would accept is not known in full."
-            " See the notes of their snapshots.",
+            f"Types, vendor or devices could not be read ({_some(names)}): what these hosts would accept is not known"
+            " in full. See the notes of their snapshots.",
         )
 
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Report -> Markdown for a ticket: what the HTML page says, cut where a ticket would burst.
 
-This file is private to the collection and pure. Trackers run Markdown of anyone, so all that hosts say is escaped: it
-makes no markup, no link, and mentions nobody.
+This file is private to the collection and pure. Trackers run Markdown of anyone, so all that hosts say stands in code:
+there it makes no markup, no link, and mentions nobody. Escaping is not enough, since trackers look for people to call
+and tickets to link only after Markdown was read (https://github.com/github/cmark-gfm/issues/181).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ ROWS: t.Final = 40
 NAMES: t.Final = 5
 CELL: t.Final = 120
 
-_MARKUP = re.compile(r"[`*_\[\]<>|~!#{}()\"'$^]")
 _STATES: t.Final[dict[str, str]] = {
     "ready": "ready",
     "no_room": "no room",
@@ -39,7 +39,7 @@ def render(report: _report.Report, fingerprint: str) -> str:
     parts = [
         [f"# VFIO migration readiness, {text(pairings['time'])}{partial}"],
         _glance(report),
-        _section("What to do next", [f"- {text(line, 400)}" for line in _report.advice(report)]),
+        _section("What to do next", [f"- {line}" for line in _report.advice(report)]),
         _hosts(report),
         _not_ready(report),
         _section("Who may move where", _fenced(_report.matrix(pairings))),
@@ -52,11 +52,25 @@ def render(report: _report.Report, fingerprint: str) -> str:
 
 
 def text(said: str, limit: int = CELL) -> str:
-    """What a host says, so that Markdown shows it as it is and does nothing else with it."""
-    shown = _report.plain(said, limit).replace("&", "&amp;").replace("\\", "\\\\")
-    shown = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", shown)
-    # Trackers link what looks like an address, and call whoever is mentioned.
-    return shown.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
+    """What a host says, as code, for a title or a cell of a table."""
+    shown = _report.plain(said, limit)
+    if not shown:
+        return ""
+    # One blank on both sides is taken away, so there has to be one to keep those of the text, or its own backticks.
+    blank = " " if {shown[0], shown[-1]} & set("` ") and not shown.isspace() else ""
+    fence = "`" * _longer(shown, 1)
+    return f"{fence}{blank}{shown}{blank}{fence}".replace("|", "\\|")
+
+
+def _longer(shown: str, least: int) -> int:
+    """How many backticks are none of the text's own."""
+    return max(least, 1 + max(map(len, re.findall("`+", shown)), default=0))
+
+
+def _why(reason: str | None, errno: str | None) -> str:
+    """A reason in our own words, of which only the rest is code."""
+    says = _reasons.sentence(reason) if reason in _reasons.REASONS else text(_reasons.sentence(reason))
+    return f"{says} ({text(errno)})" if errno else says
 
 
 def _section(title: str, lines: list[str]) -> list[str]:
@@ -75,8 +89,7 @@ def _fenced(lines: list[str]) -> list[str]:
     """Lines in columns; the fence is longer than any that they hold."""
     if not lines:
         return []
-    longest = max(map(len, re.findall("`+", "\n".join(lines))), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * _longer("\n".join(lines), 3)
     return [f"{fence}text", *lines, fence]
 
 
@@ -96,7 +109,7 @@ def _hosts(report: _report.Report) -> list[str]:
     both = zip(report["drains"], report["pairings"]["hosts"], strict=True)
     rows = []
     for one, host in sorted(both, key=lambda pair: order[pair[0]["state"]]):
-        why = [f"{each['count']}: {text(_reasons.sentence(each['reason'], each['errno']))}" for each in one["why"]]
+        why = [f"{each['count']}: {_why(each['reason'], each['errno'])}" for each in one["why"]]
         why += [text(error) for error in host["errors"][:1]]
         planned = {None: "", True: "empties it", False: "does not empty it"}[one["emptied"]]
         rows.append([text(one["host"]), _STATES[one["state"]], str(one["leaving"]), planned, "; ".join(why[:3])])
@@ -109,11 +122,12 @@ def _not_ready(report: _report.Report) -> list[str]:
     for state in reversed(_readiness.STATES[1:]):
         for one in (*report["workloads"], *report["devices"]):
             if one["state"] == state:
-                reason = _reasons.sentence(one["reason"], one["errno"])
-                groups.setdefault((_STATES[state], "device" if one["device"] else "VM", reason), []).append(
-                    _who(one, report)
-                )
-    rows = [[state, f"{len(who)} {kind}", text(why), _some(who)] for (state, kind, why), who in groups.items()]
+                key = (_STATES[state], "device" if one["device"] else "VM", _why(one["reason"], one["errno"]))
+                groups.setdefault(key, []).append(_who(one, report))
+    rows = [
+        [state, f"{len(who)} {kind}{'' if len(who) == 1 else 's'}", why, _some(who)]
+        for (state, kind, why), who in groups.items()
+    ]
     return _section("VMs and devices that are not ready", _table(("State", "Number", "Why", "Which"), rows))
 
 
@@ -133,12 +147,13 @@ def _capacity(groups: list[_overview.Usage]) -> list[str]:
         uses: dict[str, list[_overview.TypeUse]] = {}
         for parent in group["parents"]:
             for use in parent["types"]:
-                uses.setdefault(use["type"] or "type not known", []).append(use)
+                uses.setdefault(use["type"] or "", []).append(use)
         coupled = "one type" if len(uses) == 1 else _coupling(group["model"])
         parents = str(len(group["parents"]))
         for name, of_it in uses.items():
             used = str(sum(use["used"] for use in of_it))
-            rows.append([text(group["driver"] or ""), text(name), parents, used, _free(of_it), coupled])
+            named = text(name) or "type not known"
+            rows.append([text(group["driver"] or ""), named, parents, used, _free(of_it), coupled])
     heads = ("Driver", "Type", "Parents", "Used", "Free, by this type alone", "Coupling")
     return _section("Capacity", _table(heads, rows))
 
@@ -164,11 +179,15 @@ def _plan(plan: _model.Plan | None) -> list[str]:
     return _section("Evacuation plan", _fenced(lines[: 5 * ROWS] + more))
 
 
+def _kind(kind: str) -> str:
+    return kind.replace("_", " ") if kind in _reasons.FINDINGS else text(kind)
+
+
 def _findings(findings: list[_model.Finding]) -> list[str]:
     order = list(_reasons.FINDINGS)
     ranked = sorted(findings, key=lambda one: order.index(one["kind"]) if one["kind"] in order else len(order))
     rows = [
-        [text(one["kind"].replace("_", " ")), _some([text(host) for host in one["hosts"]]), text(one["item"]),
+        [_kind(one["kind"]), _some([text(host) for host in one["hosts"]]), text(one["item"]),
          text(one["detail"], 300)]
         for one in ranked
     ]  # fmt: skip

@@ -199,7 +199,21 @@ def unread(host: Host) -> list[str]:
         if not parent["vendor"] or parent["state"] == "unknown" or (parent["state"] == "hung" and not parent["types"])
     ]
     devices = [each["id"] for each in host.snapshot["devices"] if each["kind"] == "vfio" and not each["vendor"]]
-    return [*(f"parents/{address}" for address in sorted(parents)), *(f"devices/{name}" for name in sorted(devices))]
+    return [
+        *(f"parents/{address}" for address in sorted(parents)),
+        *(f"devices/{name}" for name in sorted(devices)),
+        *unlisted(host.snapshot),
+    ]
+
+
+def unlisted(snapshot: Snapshot) -> list[str]:
+    """Folders that could not be listed and links that could not be followed: what devices are behind them nobody
+    knows."""
+    return [
+        note["item"]
+        for note in snapshot["notes"]
+        if note["item"].startswith(("bus/", "class/")) and note["reason"] not in ("gone", "no_device")
+    ]
 
 
 _NODE = operator.itemgetter("scope", "parent", "type", "device", "vendor", "source_type")

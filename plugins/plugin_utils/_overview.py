@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _readiness
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _capacity
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _capacity, _policy
 
 DrainState = t.Literal["ready", "no_room", "unknown", "blocked", "idle", "lost"]
 
@@ -28,7 +28,8 @@ class Obstacle(t.TypedDict):
     """A code; ``crowded``: each fits by itself, but there is not room for all at once."""
     errno: str | None
     count: int
-    """VMs, and devices in use without one; of ``crowded`` the devices that share a class."""
+    """VMs, and devices in use without one; of ``crowded`` the devices that share a class, of ``unlisted`` the folders
+    of sysfs that may hold more of them."""
 
 
 class Drain(t.TypedDict):
@@ -105,13 +106,22 @@ def drains(
             leaving.setdefault(one["host"], []).append(one)
     crowded = _crowded(pairings, idle)
     emptied = _emptied(plan)
+    unlisted = {name: len(_nodes.unlisted(snapshot)) for name, snapshot in snapshots.items()}
     return [
-        _drain(host, leaving.get(host["host"], []), crowded[host["host"]], emptied.get(host["host"]))
+        _drain(
+            host,
+            leaving.get(host["host"], []),
+            crowded[host["host"]],
+            unlisted.get(host["host"], 0),
+            emptied.get(host["host"]),
+        )
         for host in pairings["hosts"]
     ]
 
 
-def _drain(host: _model.HostState, leaving: list[_readiness.Standing], crowd: int, emptied: bool | None) -> Drain:
+def _drain(
+    host: _model.HostState, leaving: list[_readiness.Standing], crowd: int, unlisted: int, emptied: bool | None
+) -> Drain:
     found: collections.Counter[Group] = collections.Counter(
         (-_readiness.STATES.index(one["state"]), one["state"], one["reason"], one["errno"])
         for one in leaving
@@ -119,6 +129,8 @@ def _drain(host: _model.HostState, leaving: list[_readiness.Standing], crowd: in
     )
     if crowd and not found:
         found[-1, "no_room", "crowded", None] = crowd
+    if unlisted:
+        found[-_readiness.STATES.index("unknown"), "unknown", "unlisted", None] = unlisted
     groups = sorted(found.items(), key=lambda group: (group[0][0], -group[1], group[0][2] or "", group[0][3] or ""))
     state: str = groups[0][0][1] if groups else "ready" if leaving else "idle"
     if host["state"] in ("unreachable", "excluded"):
@@ -181,10 +193,13 @@ def _emptied(plan: _model.Plan | None) -> dict[str, bool]:
     return found
 
 
-def capacity(snapshots: Snapshots) -> list[Usage]:
-    """What is used and free, grouped by how the types share a parent; the most parents first."""
+def capacity(snapshots: Snapshots, plan: _model.Plan | None = None) -> list[Usage]:
+    """What is used and free, grouped by how the types share a parent; the most parents first.
+
+    :arg plan: whatever the operator said of capacity for it counts here too; ContractError for what can not be.
+    """
     hosts = [_nodes.Host(name, snapshots[name]) for name in sorted(snapshots)]
-    rooms = _capacity.derive(hosts, (), {}).rooms
+    rooms = _capacity.derive(hosts, _overrides(plan, hosts), {}).rooms
     groups: dict[object, Usage] = {}
     for host in hosts:
         snapshot = snapshots[host.name]
@@ -196,6 +211,19 @@ def capacity(snapshots: Snapshots) -> list[Usage]:
                 groups[key] = _usage(room.model) if room else _silent(parent["driver"])
             groups[key]["parents"].append(_parent(host.name, parent, room, used.get(parent["address"], {})))
     return sorted(groups.values(), key=lambda one: (one["model"] == "silent", -len(one["parents"])))
+
+
+def _overrides(plan: _model.Plan | None, hosts: list[_nodes.Host]) -> tuple[_policy.Override, ...]:
+    """What a plan says of hosts that are not in the report fits none of its parents."""
+    planning = plan["planning"] if plan else None
+    said = (planning["policy"].get("capacity") if planning else None) or []
+    known = {None, *(host.name for host in hosts)}
+    entries = said
+    if isinstance(said, list):
+        entries = [one for one in said if not isinstance(one, dict) or one.get("host") in known]
+    if not entries or not hosts:
+        return ()
+    return _policy.read({"drain": [hosts[0].name], "capacity": entries}, hosts).capacity
 
 
 def _used(snapshot: _model.Snapshot) -> dict[str | None, collections.Counter[str | None]]:

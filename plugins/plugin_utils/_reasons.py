@@ -98,6 +98,7 @@ READINESS: t.Final[dict[str, Sentence]] = {
     "full": Sentence("accepted elsewhere, but no host has room", "Make room for the types marked full in the matrix."),
     "room_unknown": Sentence("accepted elsewhere, but how much room there is cannot be read"),
     "crowded": Sentence("each fits elsewhere by itself, but there is not room for all of them at once"),
+    "unlisted": Sentence("not all of its devices could be listed", _NOTES),
     "split": Sentence("its devices fit, but not all on one host"),
     "no_target": Sentence("no other host offers its vendor and type"),
     "hosts_missing": Sentence("no host that answered takes it, and some did not answer in full"),
@@ -140,7 +141,7 @@ FINDINGS: t.Final[dict[str, Sentence]] = {
         "type node says yes, device node no", "Report it to the driver's vendor: two of its nodes disagree."
     ),
     "hung": Sentence("drivers that do not answer", _HUNG),
-    "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again."),
+    "unreachable": Sentence("hosts without facts", "Reach the unreachable hosts, then run again, without --limit."),
     "excluded": Sentence("hosts with broken facts", _EXCLUDED),
     "incomplete": Sentence("hosts that could not tell all they have", _NOTES),
     "not_probed": Sentence("drivers that could not be asked", _BECOME),

@@ -10,6 +10,7 @@ before they reach a terminal.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -45,6 +46,9 @@ FAIL_ON: t.Final = (
     *(kind for kind in _reasons.FINDINGS if kind not in ("unreachable", "excluded", "cached")),
 )
 """What a run may be made to fail on: hosts, devices, any finding, or one kind of finding."""
+
+_VM: t.Final = 36
+"""A VM without a name is known by its UUID, which is of no use when it is cut."""
 
 LABELS: t.Final[dict[str, str]] = {"no_room": "compatible but no room"}
 _TIMES = re.compile(r'"(time|asked|age|written|pid|created|oldest)": (?:"[^"]*"|\d+|null)')
@@ -98,7 +102,10 @@ def build(
     snapshots: t.Mapping[str, _model.Snapshot] | None = None,
     plan: _model.Plan | None = None,
 ) -> Report:
-    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity."""
+    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity.
+
+    Raises ContractError for a plan whose word on capacity makes no sense.
+    """
     snapshots = snapshots or {}
     devices, workloads = _readiness.standings(pairings)
     return {
@@ -113,20 +120,28 @@ def build(
             if workload["name"]
         },
         "drains": _overview.drains(pairings, devices, workloads, snapshots, plan),
-        "capacity": _overview.capacity(snapshots),
+        "capacity": _overview.capacity(snapshots, plan),
         "plan": plan,
     }
 
 
-def failures(counts: _readiness.Summary, fail_on: t.Iterable[str]) -> list[str]:
+def failures(report: Report, fail_on: t.Iterable[str]) -> list[str]:
     """Name each condition of ``fail_on`` that this fleet meets, with its number: ``3 blocked``."""
-    found = {
+    counts = report["summary"]
+    states = collections.Counter(one["state"] for one in _telling(report))
+    found: dict[str, int] = {
         **counts["findings"],
         "findings": sum(counts["findings"].values()),
         **{state: counts["hosts"][state] for state in ("cached", "unreachable", "excluded")},
-        **{state: counts["devices"][state] for state in ("blocked", "unknown", "no_room")},
+        **{state: states[state] for state in _readiness.STATES[1:]},
     }
     return [f"{found[name]} {name}" for name in fail_on if found.get(name)]
+
+
+def _telling(report: Report) -> t.Iterator[_readiness.Standing]:
+    """Every device, and the VMs that say more than their devices do: those fit one by one, not together."""
+    yield from report["devices"]
+    yield from (one for one in report["workloads"] if one["reason"] == "split")
 
 
 # --- text
@@ -172,7 +187,9 @@ def _glance(report: Report) -> list[str]:
 
 def _count_line(what: str, counts: dict[str, int], order: t.Iterable[str]) -> str:
     states = ", ".join(f"{counts[state]} {LABELS.get(state, state)}" for state in order)
-    return f"  {sum(counts.values()):>6} {what + ':':<9}{states}"
+    total = sum(counts.values())
+    noun = what.removesuffix("s") if total == 1 else what
+    return f"  {total:>6} {noun + ':':<9}{states}"
 
 
 def _lost_hosts(hosts: list[_model.HostState]) -> list[str]:
@@ -193,9 +210,8 @@ def _not_ready(report: Report) -> list[str]:
     lines: list[str] = []
     for state in reversed(_readiness.STATES[1:]):
         groups: dict[tuple[str, str], list[str]] = {}
-        for one in itertools.chain(report["devices"], report["workloads"]):
-            # A VM only adds something where its devices do not say it: they fit one by one, not together.
-            if one["state"] == state and (one["device"] is not None or one["reason"] == "split"):
+        for one in _telling(report):
+            if one["state"] == state:
                 groups.setdefault((one["reason"] or "", one["errno"] or ""), []).append(_who(one, report["names"]))
         ranked = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
         for (reason, errno), who in ranked[:TOP]:
@@ -211,7 +227,7 @@ def _not_ready(report: Report) -> list[str]:
 def _who(one: _readiness.Standing, names: dict[tuple[str, str], str]) -> str:
     host, vm = plain(one["host"]), ""
     if one["workload"] is not None:
-        vm = plain(names.get((one["host"], one["workload"]), one["workload"]), 30)
+        vm = plain(names.get((one["host"], one["workload"]), one["workload"]), _VM)
         # Without a VM the workload is a process, and called so.
         vm = vm if vm.startswith("pid:") else f"VM {vm}"
     if one["device"] is None:

@@ -221,6 +221,8 @@ def render(title: str, rows: list[Row], unseen: list[str]) -> str:
     lines = [f"{title}: {numbers}"]
     for row in rows:
         lines.append(f"  {row['state']:{states}}  {_name(row):{names}}  {_way(row):{ways}}  {_what(row)}".rstrip())
+    if counts["kept"]:
+        lines.append("  kept is what is in use, as it should be on a host that its VM has moved to")
     if unseen:
         lines.append(f"  UUIDs could not be compared with hosts without facts: {plain(', '.join(unseen), 120)}")
     todo = sorted({_todo(row) for row in rows if row["state"] in ("dropped", "failed")} - {""})

@@ -339,7 +339,7 @@ def _verdict(move: _model.Move, now: Now, device: _Part) -> _Drift | None:
 
 
 def _latest(host: Host, request: _model.Request) -> _model.Verdict | None:
-    """The answer, given after the host was read last (by its own clock) or, in check mode, before."""
+    """The answer, given after the host was read last (by the controller's clock) or, in check mode, before."""
     verdicts, snapshot = host.verdicts, host.snapshot
     if verdicts is None or snapshot is None or verdicts["time"] < snapshot["time"]:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ def reach() -> tuple[str, str]:
 
 
 PLAN = DEST / "plan.json"
+PAGE = DEST / "report.html"
 READINESS = (f"readiness_dest={DEST}/pairings.json", f"report_dest={DEST}/report.json", "readiness_hosts=hypervisors")
 # hv1 has the newest driver, which no other host takes VMs from, and hv3 one that is so old: the VMs of hv1 may stop for
 # the maintenance, that of hv3 may not, so it is stuck, and the rest goes on. hv1 and hv5 come first, while nothing has
@@ -46,6 +48,10 @@ EVACUATION = (
 )
 
 
+# Nothing has changed since the first run, so no driver is asked again.
+TOGETHER = (*READINESS, f"report_plan={PLAN}", f"report_html={PAGE}", "report_show=false")
+
+
 def playbook(name: str, inventory: Path, options: tuple[str, ...]) -> None:
     """Run one playbook by its full name, as an operator would."""
     command = ["ansible-playbook", "-i", str(inventory), f"vfio.migration.{name}"]
@@ -55,7 +61,7 @@ def playbook(name: str, inventory: Path, options: tuple[str, ...]) -> None:
     cache = {"PLUGIN": "ansible.builtin.jsonfile", "PLUGIN_CONNECTION": str(inventory.parent / "facts")}
     env = os.environ | {"ANSIBLE_HOST_KEY_CHECKING": "false", "ANSIBLE_PIPELINING": "true"}
     env |= {f"ANSIBLE_CACHE_{key}": value for key, value in cache.items()}
-    print(f"\n$ {' '.join(command)}\n", flush=True)
+    print(f"\n$ {shlex.join(command)}\n", flush=True)
     if subprocess.run(command, env=env, check=False).returncode:
         raise FleetError(f"the playbook vfio.migration.{name} failed; its own message is above.")
 
@@ -67,7 +73,7 @@ def show_instances(fleet: Fleet, way: str, hosts: t.Iterable[str]) -> None:
             command = ["ssh", "-F", str(fleet.directory / "ssh" / "config"), host, "mdevctl", "list"]
         else:
             command = ["ls", str(fleet.host(host).sysfs_root / "bus" / "mdev" / "devices")]
-        print(f"\n$ {' '.join(command)}", flush=True)
+        print(f"\n$ {shlex.join(command)}", flush=True)
         subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
 
 
@@ -116,6 +122,7 @@ def main() -> int:
             playbook("readiness", fleet.inventory, READINESS)
             step(3, f"Plan the maintenance of {'; then '.join(map(' and '.join, BATCHES))}.")
             playbook("plan_evacuation", fleet.inventory, EVACUATION)
+            playbook("readiness", fleet.inventory, TOGETHER)
             plan = _plan.load(str(PLAN))
             for batch in plan["planning"]["batches"] if plan["planning"] else ():
                 step(3 + batch["batch"], f"Maintenance of {' and '.join(batch['hosts'])}.")
@@ -124,7 +131,8 @@ def main() -> int:
         print(f"./dev demo: {error}", file=sys.stderr)
         return 1
     print(f"\nDone after {time.monotonic() - start:.0f} s; the fleet is gone again.")
-    print(f"All that is known of it: {DEST / 'report.json'}; the matrix: {DEST / 'pairings.json'}; the plan: {PLAN}")
+    print(f"Readiness and plan, to look at in a browser: {PAGE}")
+    print(f"The same for programs: {DEST / 'report.json'}; the matrix: {DEST / 'pairings.json'}; the plan: {PLAN}")
     return 0
 
 

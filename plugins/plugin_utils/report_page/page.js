@@ -166,16 +166,16 @@ function chooser(facet, entries, chosen) {
 
 // --- search
 
-let wanted = "";
+let wanted = [];
 const listeners = [];
-const matches = text => !wanted || text.includes(wanted);
+const matches = text => wanted.every(part => text.includes(part));
 
 function search(text) {
-  wanted = text.trim().toLowerCase();
+  wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   let found = 0;
   tables.forEach(one => { one.shown = PAGE; found += one.update(); });
   listeners.forEach(listener => listener());
-  section("found").textContent = wanted ? `${plural(found, "row")} found` : "";
+  section("found").textContent = wanted.length ? `${plural(found, "row")} found` : "";
 }
 
 // --- heat maps: a grid of cells that mouse and keyboard choose from
@@ -445,7 +445,7 @@ function evidence(detail, pair, from) {
   const decided = {type: "the type's node, asked before a device exists", device: "the device's own node"}[word(scope)] || "nobody was asked";
   const facts = [
     ["Answer", word(verdict)],
-    ["Room", ANSWERS[answer][2]],
+    ["In short", ANSWERS[answer][2]],
     ["Reason", word(reason) || "the target's driver accepted it"],
     ["Decided by", decided],
     ["Way back", word(back)],
@@ -582,6 +582,11 @@ function plan() {
         stay.length ? `; NOT EMPTIED: ${some(stay, 20)}` : "");
     })));
   }
+  if (stopped.length) {
+    here.append(el("h3", {}, "Stopped with their hosts, not migrated"));
+    table(here, "Stopped VMs", [
+      {title: "VM", value: row => word(row[0])}, {title: "Host", value: row => word(row[1])}], stopped);
+  }
   if (moves.length) {
     waves(here, moves);
     table(here, "Moves", [
@@ -604,10 +609,6 @@ function plan() {
       {title: "Who has what it needs", value: row => words(row[4]).join(", ")},
       {title: "Any of these frees it", value: row => words(row[5]).join("; "), cell: row => list(words(row[5]))},
     ], stuck, {title: "Reason", value: row => word(row[2])});
-  }
-  if (stopped.length) {
-    table(here, "Stopped with their hosts, not migrated", [
-      {title: "VM", value: row => word(row[0])}, {title: "Host", value: row => word(row[1])}], stopped);
   }
   if (notes.length) {
     table(here, "Notes of the planner", [

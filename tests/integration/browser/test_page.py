@@ -66,10 +66,10 @@ def test_it_loads_in_silence_and_asks_for_nothing(page: Page, name: str, request
 
 def test_the_playbook_writes_all_three(small: pathlib.Path) -> None:
     lines = small.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith(("| VMs |", "| devices |", "| hv1 |"))] == [
+    assert [line for line in lines if line.startswith(("| VMs |", "| devices |", "| `hv1` |"))] == [
         "| VMs | 3 | 0 | 1 | 5 |  |  |",
         "| devices | 7 | 1 | 1 | 9 |  |  |",
-        "| hv1 | blocked | 2 |  | 2: the target&#39;s driver refuses it &#40;EINVAL&#41; |",
+        "| `hv1` | blocked | 2 |  | 2: the target's driver refuses it (`EINVAL`) |",
     ]
     found = json.loads(small.with_suffix(".json").read_text(encoding="ascii"))
     assert {one["host"]: one["state"] for one in found["drains"]}["hv1"] == "blocked"
@@ -101,6 +101,14 @@ def test_a_plan_of_the_planner_is_shown_with_its_batches_and_who_is_stuck(page: 
     grid.send_keys(Keys.ENTER)
     assert "db1" in page.one("#plan .detail").text
     assert page.errors() == []
+
+
+def test_who_is_stopped_stands_before_who_moves(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    assert [one.text.split(":")[0] for one in page.all("#plan h3")] == [
+        "Stopped with their hosts, not migrated", "Waves", "Stuck",
+    ]  # fmt: skip
+    assert page.rows("plan") == ["batch-job\thv00000"]
 
 
 def test_stale_facts_are_a_finding(page: Page, small: pathlib.Path) -> None:
@@ -188,6 +196,8 @@ def test_the_filter_finds_hosts_vms_devices_types_and_strings(page: Page, small:
     assert [name.split()[1] for name in page.run(blocks)] == ["nvidia-35", "nvidia-36"]
     page.search("0000:5e:00.2")
     assert any("net1" in row for row in page.rows("items"))
+    page.search("ready hv2  DB1")  # wherever in a row they stand
+    assert ["db1" in row and "ready" in row for row in page.rows("items")] == [True, True]
     assert page.search("no such thing") == "0 rows found"
     assert page.run(blocks) == []
     assert page.one("#matrix > p:last-of-type").text == "No class fits the filter."

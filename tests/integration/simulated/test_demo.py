@@ -57,6 +57,7 @@ def test_the_demo_goes_from_start_to_end(capfd: pytest.CaptureFixture[str]) -> N
     assert (stuck["batch1"]["host"], stuck["batch1"]["reason"]) == ("hv3", "no_compatible_host")
     assert f"batch1 on hv3: {stuck['batch1']['detail']}" in said
     assert [remedy["kind"] for remedy in stuck["serial1"]["remedies"]] == ["allow_unknown"]
+    assert demo.PAGE.read_text(encoding="utf-8").count(f"Plan {plan['id']}") == 1
     lines = said.splitlines()
     restarted = [line for line in lines if line.startswith("Maintenance: ")]
     assert restarted == [

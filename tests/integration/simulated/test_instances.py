@@ -565,7 +565,8 @@ def test_device_of_a_domain_that_does_not_run_is_refused_by_name(host: Host) -> 
     host.define(uuid(1))
     report = host.absent()
     assert actions(report) == [("refused", "in_use")]
-    assert "is held by libvirt domain vm 8; take it out of there first" in (report.workloads[0]["msg"] or "")
+    said = report.workloads[0]["msg"] or ""
+    assert "is held by libvirt domain vm 8; to free it, take it out of there first" in said
     assert host.writes(f"devices/{uuid(1)}/remove") == 0
     (host.libvirt / "vm 8.xml").write_text("<domain")
     assert actions(host.absent()) == [("refused", "holders")]

@@ -203,6 +203,11 @@ def test_check_mode_pairs_with_earlier_answers(playbook: Playbook) -> None:
     assert not list(playbook.dest.parent.glob("*.json"))
 
 
+def test_hosts_may_be_a_list(playbook: Playbook) -> None:
+    found = playbook.result("-e", '{"readiness_hosts": ["hv1", "hypervisors", "!hv2"]}')
+    assert [host["host"] for host in found["hosts"]] == ["hv1"]
+
+
 def test_limit_takes_the_rest_from_the_cache(playbook: Playbook) -> None:
     playbook.result()
     found = playbook.result("--limit", "hv1")
@@ -237,6 +242,16 @@ def test_unreachable_host_with_a_past_is_cached(playbook: Playbook, tmp_path: pa
     (playbook.cache / "s1_hv3").write_text((playbook.cache / "s1_hv2").read_text())
     found = playbook.result()
     assert {host["host"]: host["state"] for host in found["hosts"]}["hv3"] == "cached"
+
+
+def test_unreachable_host_costs_its_time_out_once(playbook: Playbook, tmp_path: pathlib.Path) -> None:
+    playbook.result()
+    _with_dead_host(playbook, tmp_path)
+    (playbook.cache / "s1_hv3").write_text((playbook.cache / "s1_hv2").read_text())
+    playbook.spoil("hv3", lambda facts: facts.pop("vfio_migration_verdicts"))
+    done = playbook.run()
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("[hv3]: UNREACHABLE!") == 1
 
 
 @pytest.mark.fault("L8", "L10")

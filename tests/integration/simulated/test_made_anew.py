@@ -92,7 +92,7 @@ def test_one_in_use_is_not_made_anew_and_its_holder_is_named(host: Host, check_m
     assert (report.changed, actions(report)) == (False, [("refused", "in_use")])
     said = report.workloads[0]["msg"] or ""
     assert "is wanted with other attributes than it has (first=7), and cannot be made anew" in said
-    assert f"is held by /usr/bin/qemu-system-x86_64 (process 2002, {uuid(777)}); end that first" in said
+    assert f"is held by /usr/bin/qemu-system-x86_64 (process 2002, {uuid(777)}); to free it, end that first" in said
     assert [one["workload"] for one in report.workloads[0]["instances"][0]["holders"]] == [uuid(777)]
     assert (removes(host), first(host), report.ledger[0]["attributes"]) == (0, "7", SEVEN)
 

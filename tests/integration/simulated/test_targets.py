@@ -378,6 +378,25 @@ def test_a_driver_that_removes_slowly_is_given_the_time_that_it_is_told_to_take(
     assert site.more() == {}
 
 
+WRONG_CLOCK = """import time
+
+right = time.gmtime
+time.gmtime = lambda at=None: right((time.time() if at is None else at) + {})
+"""
+
+
+@pytest.mark.fault("P7", "C17")
+@pytest.mark.parametrize("seconds", [3600, -3600, 86400 * 365])
+def test_hosts_whose_clocks_are_wrong_are_prepared_all_the_same(site: Site, seconds: int) -> None:
+    """What was asked after what is reckoned by the controller's clock alone."""
+    (site.folder / "sitecustomize.py").write_text(WRONG_CLOCK.format(seconds))
+    python = site.folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={site.folder} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    site.plan(only("web2"))
+    assert "Targets of plan small: 1 ready" in site.prepare("-e", f"ansible_python_interpreter={python}")
+
+
 def test_everything_of_ours_without_a_plan(site: Site) -> None:
     site.plan(only("web2"))
     site.prepare()

@@ -68,6 +68,14 @@ def test_a_plan_is_written_shown_and_the_same_again(controller: Controller) -> N
     assert "PARTIAL: nothing is known of hv3" in run.output
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("no", False), ("hv1", ["hv1"]), ("hv1, hv2", ["hv1", "hv2"]), ("", [])],
+)
+def test_where_unknown_is_allowed_may_be_text(text: str, value: bool | list[str]) -> None:
+    assert evacuation_plan.from_text(text) == value
+
+
 def test_check_mode_writes_nothing_and_returns_the_plan(controller: Controller) -> None:
     controller.cache(fleet())
     dest = "{{ playbook_dir }}/plan.json"

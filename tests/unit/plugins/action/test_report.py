@@ -14,7 +14,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.vfio.migration.plugins.action import report as action
-from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import plan_data
+from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import page_data, plan_data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import report_data as data
 
 
@@ -63,6 +63,27 @@ def test_it_takes_pairings_as_they_are_or_from_its_own_file(pairings: str, tmp_p
     given = [data.small(), pairings, dest]
     texts = [run({"pairings": one, "dest": dest, "show": False})["text"] for one in given]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_an_earlier_report_is_made_again_with_its_own_facts_and_plan(pairings: str, tmp_path: pathlib.Path) -> None:
+    dest, ticket = tmp_path / "readiness.json", tmp_path / "ticket.md"
+    then, now = ({"hv2": {"vfio_migration": data.snapshot("hv2", {"vm-2": name})}} for name in ("db-then", "db-now"))
+    files = {"dest": str(dest), "markdown": str(ticket), "show": False}
+    first = run({"pairings": pairings, "plan": plan_data.two(), **files}, then)["text"]
+    before = dest.read_text(encoding="ascii"), ticket.read_text(encoding="utf-8")
+    assert "db-then" in before[1]
+    for facts in ({}, now):
+        assert run({"pairings": str(dest), **files}, facts)["text"] == first
+        assert (dest.read_text(encoding="ascii"), ticket.read_text(encoding="utf-8")) == before
+
+
+@pytest.mark.fault("L8")
+def test_facts_of_another_version_in_a_report_are_one_clear_error(tmp_path: pathlib.Path) -> None:
+    dest = tmp_path / "readiness.json"
+    facts = [{"host": "hv2", "snapshot": {**data.snapshot("hv2", {}), "schema_version": 7}, "verdicts": None}]
+    dest.write_text(json.dumps({**data.small(), "facts": facts}), encoding="ascii")
+    with pytest.raises(AnsibleActionFail, match=r"hosts\.hv2\.schema_version must be 1, not 7"):
+        run({"pairings": str(dest), "show": False})
 
 
 def test_it_can_be_silent(pairings: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,10 +221,25 @@ def test_a_plan_of_another_version_is_one_clear_error(
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("key", PAGES)
-def test_a_page_for_a_folder_that_is_not_there_is_said_so(key: str, pairings: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(AnsibleActionFail, match=r"cannot write .* the folder .* does not exist"):
-        run({"pairings": pairings, key: str(tmp_path / "missing" / "x"), "show": False})
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("key", ["dest", *PAGES])
+def test_one_bad_place_leaves_no_file_at_all(key: str, check: bool, pairings: str, tmp_path: pathlib.Path) -> None:
+    places = {name: str(tmp_path / f"report.{name}") for name in ("dest", *PAGES)}
+    for bad, why in ((tmp_path / "missing" / "x", "the folder .* does not exist"), (tmp_path, "name a regular file")):
+        with pytest.raises(AnsibleActionFail, match=f"cannot write {bad}: .*{why}"):
+            run({"pairings": pairings, **places, key: str(bad), "show": False}, check=check)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairings.json"]
+
+
+@pytest.mark.fault("L9")
+@pytest.mark.parametrize("capacity", [7, [7], [{"driver": "nvidia", "model": "bottomless"}]])
+def test_capacity_in_a_plan_that_makes_no_sense_is_one_clear_error(capacity: object, pairings: str) -> None:
+    snapshot = data.snapshot("hv2", {})
+    plan = page_data.plan({"hv2": snapshot}, ["hv2"])
+    assert plan["planning"]
+    plan["planning"]["policy"] = {"capacity": capacity}
+    with pytest.raises(AnsibleActionFail, match=r"the plan's planning\.policy: capacity"):
+        run({"pairings": pairings, "plan": plan, "show": False}, {"hv2": {"vfio_migration": snapshot}})
 
 
 REFUSED = {
@@ -233,8 +269,3 @@ def test_a_file_that_is_no_matrix_is_refused(name: str, tmp_path: pathlib.Path) 
 def test_wrong_arguments_are_refused(args: dict[str, t.Any]) -> None:
     with pytest.raises(AnsibleActionFail):
         run(args)
-
-
-def test_a_folder_that_is_not_there_is_said_so(pairings: str, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="cannot write"):
-        run({"pairings": pairings, "dest": str(tmp_path / "missing" / "x.json"), "show": False})

@@ -374,6 +374,12 @@ def test_host_that_is_merely_busy_is_not_lost(
     assert [device["id"] for device in snapshot(host.options(read_timeout=0.3))["devices"]] == [UUID]
 
 
+@pytest.mark.fault("R14")
+def test_devices_that_may_not_be_listed_are_noted_by_their_folder(host: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny(monkeypatch, "list", "class/vfio-dev")
+    assert ("class/vfio-dev", "permission") in _reasons(snapshot(host.options())["notes"])
+
+
 def test_device_that_became_an_mdev_meanwhile_is_left_to_the_next_run(host: t.Any) -> None:
     late = "22222222-2222-3333-4444-555555555555"
     path = host.mdev(PARENT_PATH, late, TYPE, 9, b"x\n")

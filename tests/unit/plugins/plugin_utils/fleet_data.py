@@ -110,7 +110,10 @@ def workload(name: str, *devices: str, state: t.Literal["running", "inactive"] =
 
 
 def snapshot(
-    *parts: _model.Parent | _model.Device | _model.Workload, boot: str | None = "boot-1", time: str = HOUR_AGO
+    *parts: _model.Parent | _model.Device | _model.Workload,
+    boot: str | None = "boot-1",
+    time: str = HOUR_AGO,
+    notes: t.Sequence[_model.Note] = (),
 ) -> dict[str, t.Any]:
     """What one host says; parts are told apart by their keys."""
     return {
@@ -123,7 +126,7 @@ def snapshot(
         "parents": [part for part in parts if "types" in part],
         "devices": [part for part in parts if "in_use_by" in part],
         "workloads": [part for part in parts if "pid" in part],
-        "notes": [],
+        "notes": list(notes),
     }
 
 

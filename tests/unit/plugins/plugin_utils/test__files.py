@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import typing as t
 
@@ -40,6 +41,19 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: pathlib.Path) 
         _files.write_json(path, {"good": [1], "bad": object()})
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_only_a_regular_file_is_replaced(tmp_path: pathlib.Path) -> None:
+    names = ["new", "old", "link", "pipe", "folder", "missing/new"]
+    (tmp_path / "old").write_text("{}")
+    (tmp_path / "link").symlink_to("old")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    other = "there is a link, a device or a folder of that name; name a regular file"
+    assert {name: _files.obstacle(tmp_path / name) for name in names} == {
+        "new": None, "old": None, "link": other, "pipe": other, "folder": other,
+        "missing/new": f"the folder {tmp_path}/missing does not exist",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "\N{SNOWMAN}"])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils import _overview, _report
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as fleet
@@ -46,6 +48,14 @@ def test_what_nobody_uses_need_not_leave() -> None:
     # Who does not know must not call it idle.
     for snapshots in ({"hv1": idle("d1", None)}, {"hv1": idle("d1", True)}, {}):
         assert said(drains(pairings, snapshots)["hv1"])[:2] == ("blocked", 1)
+
+
+@pytest.mark.fault("R14")
+def test_a_host_that_could_not_list_its_devices_is_not_called_idle() -> None:
+    pairings = data.pairings([data.host("hv1")])
+    notes = [{"item": "class/vfio-dev", "reason": "permission", "detail": "It says why."}]
+    blind = t.cast("_model.Snapshot", {**data.snapshot("hv1", {}), "notes": notes})
+    assert said(drains(pairings, {"hv1": blind})["hv1"]) == ("unknown", 0, [("unknown", "unlisted", 1)])
 
 
 def crowd(here: int, elsewhere: int | None, own: int = 9) -> _overview.Drain:
@@ -115,6 +125,29 @@ def test_a_parent_that_hangs_has_no_known_room_and_comes_last() -> None:
     assert [(one["model"], one["parents"][0]["parent"]) for one in found] == [("independent", "p2"), ("silent", "p1")]
     assert found[1]["parents"][0]["types"] == [{"type": "t1", "used": 0, "room": None}]
     assert found[1]["parents"][0]["left"] == []
+
+
+def planned(*capacity: object) -> _model.Plan:
+    plan = page_data.plan({}, ["hv1"])
+    assert plan["planning"]
+    plan["planning"]["policy"] = {"capacity": list(capacity)}
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("said", "model", "origin"),
+    [
+        ([], "unknown", "default"),
+        ([{"host": "hv1", "model": "independent"}], "independent", "operator"),
+        ([{"host": "gone", "model": "vector"}, {"type": "t1", "model": "independent"}], "independent", "operator"),
+    ],
+)
+def test_the_operator_s_word_on_capacity_counts_as_in_the_plan(
+    said: list[dict[str, str]], model: str, origin: str
+) -> None:
+    snapshot = fleet.snapshot(fleet.parent("p1", fleet.mdev_type("t1", "s", 3), fleet.mdev_type("t2", "s", 3)))
+    [one] = _overview.capacity({"hv1": t.cast("_model.Snapshot", snapshot)}, planned(*said))
+    assert (one["model"], one["origin"]) == (model, origin)
 
 
 def test_a_fleet_is_grouped_by_how_types_share_a_parent() -> None:

@@ -379,12 +379,20 @@ def test_an_mdev_that_does_not_say_its_type_is_paired_with_every_type(
     assert (source["type"], source["type_version"]) == (None, None)
 
 
+def note(item: str, reason: str) -> _model.Note:
+    return {"item": item, "reason": reason, "detail": "It says why."}
+
+
 LOST: dict[str, tuple[Facts, bool]] = {
     "hung before its types were listed": (host(parent("p1", state="hung")), True),
     "hung, its types are known": (host(parent("p1", mdev_type("t1", "?hung"), state="hung")), False),
     "types could not be listed": (host(parent("p1", state="unknown")), True),
     "vendor could not be read": (host(parent("p1", vendor=None, state="unknown")), True),
     "vendor of a physical device could not be read": (host(device(VF, None, vendor=None)), True),
+    "devices could not be listed": (host(notes=[note("class/vfio-dev", "permission")]), True),
+    "device could not be looked at": (host(notes=[note(f"bus/pci/drivers/vfio-pci/{VF}", "deadline")]), True),
+    "device vanished": (host(notes=[note("class/vfio-dev/vfio0", "gone")]), False),
+    "link to no device": (host(notes=[note("class/vfio-dev/vfio0", "no_device")]), False),
     "gone": (host(parent("p1", state="gone")), False),
     "no types": (host(parent("p1")), False),
     "nothing there": (host(), False),

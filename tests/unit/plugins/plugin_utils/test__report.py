@@ -57,7 +57,7 @@ Findings
     hv1, hv2 a -> x: hv1 to hv2 is a one-way street.
 
 What to do next
-  - Reach the unreachable hosts, then run again.
+  - Reach the unreachable hosts, then run again, without --limit.
   - Mind that the moves marked * can not be undone.
   - Make room for the types marked full in the matrix.
 
@@ -85,6 +85,8 @@ def test_when_all_is_well_it_says_so() -> None:
         [data.pairing("s", "x")],
     )
     shown = text(pairings)
+    assert "\n       2 hosts:   2 fresh" in shown
+    assert "\n       1 device:  1 ready" in shown
     assert "Nothing stands in the way." in shown
     assert "Not ready" not in shown
     assert "Findings" not in shown
@@ -206,7 +208,19 @@ FAIL_ON: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("condition", FAIL_ON)
 def test_fail_on(condition: str) -> None:
-    assert _report.failures(_report.build(data.small())["summary"], [condition]) == FAIL_ON[condition]
+    assert _report.failures(_report.build(data.small()), [condition]) == FAIL_ON[condition]
+
+
+def test_a_vm_whose_devices_do_not_fit_together_does_not_pass_a_gate() -> None:
+    pairings = data.pairings(
+        [data.host("hv1"), data.host("hv2"), data.host("hv3")],
+        [data.source("a", ("hv1", "dev-a", "vm")), data.source("b", ("hv1", "dev-b", "vm"))],
+        [data.target("x", ("hv2", 1)), data.target("y", ("hv3", 1))],
+        [data.pairing("a", "x"), data.pairing("b", "y")],
+    )
+    report = _report.build(pairings)
+    assert report["summary"]["devices"]["ready"] == 2
+    assert _report.failures(report, ["blocked", "unknown", "no_room"]) == ["1 blocked"]
 
 
 def test_every_finding_and_every_bad_state_can_be_failed_on() -> None:

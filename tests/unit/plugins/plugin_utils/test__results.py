@@ -125,7 +125,9 @@ def test_taking_back() -> None:
         ("hv1", "-", "nothing"),
     ]
     assert _results.failures(rows, ("dropped", "failed")) == ["all on hv4 (task_failed)"]
-    assert "qemu (7) holds it" in _results.render("Release", rows, [])
+    shown = _results.render("Release", rows, [])
+    assert "qemu (7) holds it" in shown
+    assert "kept is what is in use, as it should be on a host that its VM has moved to" in shown
     assert _results.render("Release", [], []) == "Release: nothing to do"
 
 
