@@ -19,16 +19,20 @@ def stems(folder: str, pattern: str = "*.py") -> set[str]:
     return {path.stem for path in (gates.ROOT / folder).glob(pattern)}
 
 
+# Actions that only add to their module, which is what people know.
+BESIDE = {"compatibility_facts", "vfio_facts"}
+
+
 def there_is() -> set[tuple[str, str]]:
     """Kind and name of all that a playbook can use. An action has a module of its name, which documents it."""
     actions, filters = stems("plugins/action"), stems("plugins/filter")
     named = {
         "playbook": stems("playbooks", "*.yml"),
         "role": stems("roles", "*"),
-        # That of an action runs on the controller; the one that only adds to its module is the module's.
-        "module": stems("plugins/modules") - (actions - {"compatibility_facts"}),
+        # That of an action runs on the controller.
+        "module": stems("plugins/modules") - (actions - BESIDE),
         "callback": stems("plugins/callback"),
-        "action": actions - {"compatibility_facts"},
+        "action": actions - BESIDE,
         "filter": filters,
     }
     return {(kind, name) for kind, names in named.items() for name in names if not name.startswith("_")}
