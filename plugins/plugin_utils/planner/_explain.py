@@ -84,7 +84,7 @@ class Explainer:
 
     def what(self, vm: Vm) -> str:
         """The types of its devices."""
-        kinds = dict.fromkeys(self._folded.sources[need]["type"] or "VFIO device" for need in vm.needs)
+        kinds = dict.fromkeys(self._folded.sources[need]["type"] or "a VFIO device" for need in vm.needs)
         return listed(sorted(kinds))
 
     def refusal(self, vm: Vm, verdict: str) -> str | None:

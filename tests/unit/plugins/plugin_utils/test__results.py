@@ -133,7 +133,7 @@ def test_taking_back() -> None:
 
 def test_what_is_not_there_has_no_place() -> None:
     """After a reboot the ledger knows a transient instance that no kernel has."""
-    gone = {"uuid": UUID.format(103), "parent": None, "type": None, "action": "none", "holders": []}
+    gone: dict[str, t.Any] = {"uuid": UUID.format(103), "parent": None, "type": None, "action": "none", "holders": []}
     tasks = done(hv3={**result("vm2", "none"), "instances": [gone]})
     rows = _results.released([tasks], {}, check_mode=False)
     line = _results.render("Release", rows, []).splitlines()[1]
