@@ -31,23 +31,24 @@ def count(kind: Kind, left: Left, seat: int) -> int:
     return min((have // cost for have, cost in zip(left, kind.costs[seat], strict=True) if cost), default=1)
 
 
-class Scarcity(t.NamedTuple):
-    """What is hard to get."""
-
-    pressure: dict[int, float]
-    """How crowded the parents are that take a need."""
-    burden: dict[int, float]
-    """How much of crowded parents a device with a need takes."""
+Uses = dict[int, dict[Stock, float]]
+"""Need -> parents that take it, and the share of such a parent that it takes."""
 
 
-def scarcity(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> Scarcity:
-    """For each need that is wanted so many times, where there are so many parents of each stock."""
-    uses: dict[int, dict[Stock, float]] = {need: {} for need in sorted(wanted)}
+def uses_of(kinds: t.Sequence[Kind], stocks: t.Iterable[Stock], wanted: t.Collection[int]) -> Uses:
+    """Who takes what of all that is wanted."""
+    uses: Uses = {need: {} for need in sorted(wanted)}
     for stock in stocks:
         for number, seat in enumerate(kinds[stock[0]].seats):
             fit = count(kinds[stock[0]], stock[1], number)
-            for need in sorted((seat.yes | seat.maybe) & wanted.keys()) if fit else ():
+            for need in sorted((seat.yes | seat.maybe) & uses.keys()) if fit else ():
                 uses[need][stock] = min(1 / fit, uses[need].get(stock, 1.0))
+    return uses
+
+
+def pressure(uses: Uses, stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> dict[int, float]:
+    """How crowded the parents are that take a need, when each is wanted so many times and there are so many parents of
+    each stock."""
     draw = dict.fromkeys(stocks, 1.0)
     for _round in range(ROUNDS):
         crowd = dict.fromkeys(stocks, 0.0)
@@ -55,13 +56,7 @@ def scarcity(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.M
             for stock, part in _shares(fits, stocks, draw).items():
                 crowd[stock] += wanted[need] * part * fits[stock] / stocks[stock]
         draw = {stock: draw[stock] / (0.1 + crowd[stock]) for stock in draw}
-    crowd = {stock: min(CROWDED, much) for stock, much in crowd.items()} if stocks else {}
-    pressure = {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
-    burden = {
-        need: sum(part * fits[stock] * crowd[stock] for stock, part in _shares(fits, stocks, draw).items())
-        for need, fits in uses.items()
-    }
-    return Scarcity(pressure, {need: much if uses[need] else CROWDED for need, much in burden.items()})
+    return {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
 
 
 def _shares(
@@ -74,12 +69,12 @@ def _shares(
 
 
 class Prices:
-    """What seats and parents are worth at these pressures."""
+    """What seats and parents are worth at these pressures, and what VMs cost."""
 
-    def __init__(self, kinds: t.Sequence[Kind], scarcity: Scarcity) -> None:
+    def __init__(self, kinds: t.Sequence[Kind], pressure: t.Mapping[int, float], asking: t.Mapping[int, float]) -> None:
         self._kinds = kinds
-        self._burden = scarcity.burden
-        self.pressure = {need: 0.001 + much * much for need, much in scarcity.pressure.items()}
+        self._asking = asking
+        self.pressure = {need: 0.001 + much * much for need, much in pressure.items()}
         """Squared, so that a crowded need weighs more than several others."""
         self._seats: dict[int, list[float]] = {}
         self._worths: dict[Stock, float] = {}
@@ -105,4 +100,4 @@ class Prices:
 
     def burden(self, needs: t.Iterable[int]) -> float:
         """How hard it is to place a VM with these needs."""
-        return sum(0.001 + self._burden.get(need, 0.0) for need in needs)
+        return sum(0.001 + self._asking.get(need, CROWDED) for need in needs)

@@ -15,7 +15,8 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._exact import Score, exact
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._greedy import Chooser, Drain, Taste
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._improve import Chains, settle
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices, scarcity
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._market import asking
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices, pressure, uses_of
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Problem, Solution, emptied
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search import Search
@@ -70,11 +71,17 @@ def score(search: Search) -> Score:
 
 
 def _prices(search: Search, kinds: t.Sequence[Kind]) -> Prices:
+    problem, parents = search.problem, search.parents()
     wanted: dict[int, int] = {}
-    for vm in search.problem.vms:
+    bundles: dict[int, dict[int, int]] = {}
+    for vm in problem.vms:
+        bundle = bundles.setdefault(vm.host, {})
         for need in vm.needs:
             wanted[need] = wanted.get(need, 0) + 1
-    return Prices(kinds, scarcity(kinds, search.parents(), wanted))
+            bundle[need] = bundle.get(need, 0) + 1
+    uses = uses_of(kinds, parents, wanted)
+    buyers = [bundle for host, bundle in bundles.items() if not problem.hosts[host].held]
+    return Prices(kinds, pressure(uses, parents, wanted), asking(uses, parents, buyers))
 
 
 def _run(chooser: Chooser) -> None:

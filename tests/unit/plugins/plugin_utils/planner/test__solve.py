@@ -230,10 +230,12 @@ def test_a_fleet_is_solved_validly(shape: Shape, seed: int) -> None:
         pytest.param(Shape(300, used=0.9, drained=0.1), 27, 424, id="90 % used"),
         pytest.param(Shape(300, strings=5, used=0.8, drained=0.2), 57, 753, id="many drained"),
         pytest.param(Shape(300, used=0.5, drained=0.1), 30, 220, id="half used"),
+        pytest.param(Shape(300, strings=20, drained=0.2), 14, 247, id="four times as many as there is room for"),
+        pytest.param(Shape(400, strings=10, drained=0.15), 20, 357, id="three times as many as there is room for"),
     ],
 )
 def test_a_solution_is_within_five_per_cent_of_what_was_proven(shape: Shape, hosts: int, vms: int) -> None:
-    """The bounds are those of the configuration model."""
+    """The bounds are those of the configuration model and of the merged one."""
     given_ = problems.problem(shape)
     solution = _solve.solve(given_)
     assert faults(given_, solution) == []
