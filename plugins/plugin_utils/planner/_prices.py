@@ -78,6 +78,7 @@ class Prices:
         """Squared, so that a crowded need weighs more than several others."""
         self._seats: dict[int, list[float]] = {}
         self._worths: dict[Stock, float] = {}
+        self._losses: dict[tuple[Stock, int], float] = {}
 
     def _seat(self, accepted: t.AbstractSet[int]) -> float:
         return max((self.pressure[need] for need in sorted(accepted & self.pressure.keys())), default=0.0)
@@ -95,8 +96,12 @@ class Prices:
 
     def lost(self, stock: Stock, seat: int) -> float:
         """What one more instance takes from the worth."""
-        after = self._kinds[stock[0]].take(stock[1], seat)
-        return self.worth(stock) - (0.0 if after is None else self.worth((stock[0], after)))
+        found = self._losses.get((stock, seat))
+        if found is None:
+            after = self._kinds[stock[0]].take(stock[1], seat)
+            found = self.worth(stock) - (0.0 if after is None else self.worth((stock[0], after)))
+            self._losses[stock, seat] = found
+        return found
 
     def burden(self, needs: t.Iterable[int]) -> float:
         """How hard it is to place a VM with these needs."""
