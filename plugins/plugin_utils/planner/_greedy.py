@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import heapq
 import itertools
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices
@@ -125,7 +126,7 @@ class Chooser:
         known = self._ways.setdefault(wanted, {})
         if state not in known:
             options = self.search.rooms.options(state, wanted)
-            ways = [(sum(self.prices.lost(*pick) for pick in option.picks), option) for option in options]
+            ways = [(math.fsum(self.prices.lost(*pick) for pick in option.picks), option) for option in options]
             sure = self.taste is Taste.QUICK
             known[state] = min(
                 ways, key=lambda way: (way[1].unknown, way[0]) if sure else (way[0], way[1].unknown), default=None
@@ -194,7 +195,7 @@ class Chooser:
     def _size(self, state: int) -> float:
         """How much there is left in a state: the fuller the better to fill up."""
         if state not in self._sizes:
-            self._sizes[state] = sum(self.prices.worth(stock) for stock in self.search.rooms.states[state].stocks)
+            self._sizes[state] = math.fsum(self.prices.worth(stock) for stock in self.search.rooms.states[state].stocks)
         return self._sizes[state]
 
 
@@ -223,7 +224,7 @@ class Drain:
         leaning towards many VMs each of them makes up for so much of the mean burden of a VM."""
         search, burden = self._search, self._chooser.burden
         vms = range(len(search.problem.vms))
-        credit = leaning * sum(map(burden, vms)) / max(1, len(vms))
+        credit = leaning * math.fsum(map(burden, vms)) / max(1, len(vms))
         missing = {
             host: [vm for vm in vms if vm not in search.placed]
             for host, vms in self._hardest.items()
@@ -231,14 +232,14 @@ class Drain:
         }
         return sorted(
             (host for host, vms in missing.items() if vms),
-            key=lambda host: (sum(burden(vm) - credit for vm in missing[host]), host),
+            key=lambda host: (math.fsum(burden(vm) - credit for vm in missing[host]), host),
         )
 
     def emptied(self) -> list[int]:
         """Hosts whose VMs are all placed, those that it was hardest for first."""
         held = self._search.problem.hosts
         done = {
-            host: sum(map(self._chooser.burden, vms))
+            host: math.fsum(map(self._chooser.burden, vms))
             for host, vms in self._hardest.items()
             if not held[host].held and all(vm in self._search.placed for vm in vms)
         }
@@ -267,7 +268,8 @@ class Drain:
                 return False
         return True
 
-    def fill(self, place: t.Callable[[int], bool]) -> bool:
-        """Place who can be placed, the easiest first. Whether there was anybody."""
+    def fill(self, place: t.Callable[[int], bool]) -> None:
+        """Place who can be placed, the easiest first."""
         vms = [vm for vms in self._hardest.values() for vm in vms if vm not in self._search.placed]
-        return sum(place(vm) for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm))) > 0
+        for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm)):
+            place(vm)

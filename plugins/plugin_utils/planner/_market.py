@@ -8,11 +8,13 @@ sell more than they have get dearer, the others cheaper, until what is bought is
 that pay least are those to empty: these are the prices of the linear model of merged parents (its dual values), but for
 the slack that keeps them from leaping, and it takes neither a solver nor as many steps as a fleet has VMs.
 
-This file is private to the collection and pure. Only +, -, * and / are done to floats: they give the same everywhere.
+This file is private to the collection and pure. Only +, -, *, / and fsum are done to floats: they give the same
+everywhere, which sum does not (Python 3.12 adds more exactly than those before it).
 """
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Uses
@@ -29,17 +31,22 @@ SLACK = 0.05
 Bundle = t.Mapping[int, int]
 """Need -> places; all are bought or none."""
 
-
 _Ways = t.Mapping[int, t.Sequence[tuple[int, float]]]
 """As Uses, with the place of a stock in a list instead of the stock."""
 
 
-def asking(uses: Uses, stocks: t.Mapping[Stock, int], bundles: t.Iterable[Bundle]) -> dict[int, float]:
-    """Need -> what a place for it costs, for all that some parent takes."""
+def asking(
+    uses: Uses, stocks: t.Mapping[Stock, int], hosts: t.Iterable[Bundle], vms: t.Iterable[Bundle]
+) -> dict[int, float]:
+    """Need -> what a place for it costs, for all that some parent takes.
+
+    :arg hosts: what each host that can be emptied has.
+    :arg vms: what each VM has; they buy one by one where no host can have all it wants.
+    """
     places = {stock: place for place, stock in enumerate(stocks)}
     taken = {need: [(places[stock], use) for stock, use in fits.items()] for need, fits in uses.items() if fits}
     parents = list(stocks.values())
-    buyers = [tuple(bundle.items()) for bundle in bundles if bundle.keys() <= taken.keys()]
+    buyers = _able(hosts, taken) or _able(vms, taken)
     prices = [len(buyers) / max(1, sum(parents))] * len(parents)
     cheapest = _cheapest(taken, prices)
     for turn in range(ROUNDS if buyers else 0):
@@ -51,6 +58,10 @@ def asking(uses: Uses, stocks: t.Mapping[Stock, int], bundles: t.Iterable[Bundle
     return cheapest
 
 
+def _able(bundles: t.Iterable[Bundle], taken: _Ways) -> list[tuple[tuple[int, int], ...]]:
+    return [tuple(bundle.items()) for bundle in bundles if bundle.keys() <= taken.keys()]
+
+
 def _cheapest(uses: _Ways, prices: t.Sequence[float]) -> dict[int, float]:
     return {need: min([prices[place] * use for place, use in ways]) for need, ways in uses.items()}
 
@@ -59,7 +70,7 @@ def _bought(buyers: t.Iterable[tuple[tuple[int, int], ...]], cheapest: t.Mapping
     """Need -> places that find a buyer."""
     bought = dict.fromkeys(cheapest, 0.0)
     for buyer in buyers:
-        share = min(1.0, 0.5 + (1 - sum([cheapest[need] * places for need, places in buyer])) / (2 * SLACK))
+        share = min(1.0, 0.5 + (1 - math.fsum([cheapest[need] * places for need, places in buyer])) / (2 * SLACK))
         if share > 0:
             for need, places in buyer:
                 bought[need] += share * places
@@ -81,7 +92,7 @@ def _sold(
                 (place, use, parents[place] / use * _eighth(cheapest[need] / (prices[place] * use)))
                 for place, use in uses[need]
             ]
-            total = sum([share for _place, _use, share in shares])
+            total = math.fsum([share for _place, _use, share in shares])
             for place, use, share in shares:
                 sold[place] += places * share / total * use
     return sold

@@ -7,11 +7,13 @@ The *pressure* of a need is how crowded its parents get when all needs spread ov
 A parent is worth the most that could still be made of it, each instance at the highest pressure it would take. A VM
 goes where least worth is lost: into a used parent rather than an empty one, and not where scarce answers are.
 
-This file is private to the collection and pure. Only +, -, * and / are done to floats: they give the same everywhere.
+This file is private to the collection and pure. Only +, -, *, / and fsum are done to floats: they give the same
+everywhere.
 """
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Left
@@ -64,7 +66,7 @@ def _shares(
 ) -> dict[Stock, float]:
     """How a need is shared out: to where it is drawn, and to where there is much room."""
     pull = {stock: draw[stock] * stocks[stock] / use for stock, use in fits.items()}
-    total = sum(pull.values())
+    total = math.fsum(pull.values())
     return {stock: each / total for stock, each in pull.items()}
 
 
@@ -91,7 +93,7 @@ class Prices:
             if stock[0] not in self._seats:
                 self._seats[stock[0]] = [self._seat(seat.yes | seat.maybe) for seat in kind.seats]
             each = [count(kind, stock[1], number) * price for number, price in enumerate(self._seats[stock[0]])]
-            found = self._worths[stock] = max(each, default=0.0) + BESIDE * sum(each)
+            found = self._worths[stock] = max(each, default=0.0) + BESIDE * math.fsum(each)
         return found
 
     def lost(self, stock: Stock, seat: int) -> float:
@@ -105,4 +107,4 @@ class Prices:
 
     def burden(self, needs: t.Iterable[int]) -> float:
         """How hard it is to place a VM with these needs."""
-        return sum(0.001 + self._asking.get(need, CROWDED) for need in needs)
+        return math.fsum(0.001 + self._asking.get(need, CROWDED) for need in needs)

@@ -8,6 +8,7 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import typing as t
@@ -22,7 +23,7 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms impo
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search import Search
 
 PASSES = 3
-"""How often those who found no place are tried again after others made way."""
+"""How often hosts that could not be emptied are tried again after others made way."""
 LEANINGS = (0.1, 0.2, 0.3, 0.0, 0.45, -0.2)
 """Orders in which hosts are emptied: how much hosts with many VMs are preferred. In small fleets each host comes first
 once, too."""
@@ -72,16 +73,15 @@ def score(search: Search) -> Score:
 
 def _prices(search: Search, kinds: t.Sequence[Kind]) -> Prices:
     problem, parents = search.problem, search.parents()
-    wanted: dict[int, int] = {}
-    bundles: dict[int, dict[int, int]] = {}
-    for vm in problem.vms:
-        bundle = bundles.setdefault(vm.host, {})
-        for need in vm.needs:
-            wanted[need] = wanted.get(need, 0) + 1
-            bundle[need] = bundle.get(need, 0) + 1
+    vms = [collections.Counter(vm.needs) for vm in problem.vms]
+    on: dict[int, collections.Counter[int]] = {}
+    wanted: collections.Counter[int] = collections.Counter()
+    for vm, needs in zip(problem.vms, vms, strict=True):
+        on.setdefault(vm.host, collections.Counter()).update(needs)
+        wanted.update(needs)
     uses = uses_of(kinds, parents, wanted)
-    buyers = [bundle for host, bundle in bundles.items() if not problem.hosts[host].held]
-    return Prices(kinds, pressure(uses, parents, wanted), asking(uses, parents, buyers))
+    hosts = [needs for host, needs in on.items() if not problem.hosts[host].held]
+    return Prices(kinds, pressure(uses, parents, wanted), asking(uses, parents, hosts, vms))
 
 
 def _run(chooser: Chooser) -> None:
@@ -140,10 +140,8 @@ def _make_way(chooser: Chooser, drain: Drain, chains: Chains) -> None:
         more = sum(_complete(drain, chains, host) for host in drain.order())
         if not more and not _exchange(chooser, drain):
             break
-    for _pass in range(PASSES):
-        chains.stuck.clear()
-        if not drain.fill(chains.place):
-            break
+    chains.stuck.clear()
+    drain.fill(chains.place)
 
 
 def _exchange(chooser: Chooser, drain: Drain) -> bool:

@@ -59,13 +59,18 @@ A, B, NOBODYS = 0, 1, 2
 def test_what_is_scarce_costs(
     uses: Uses, stocks: dict[Stock, int], hosts: list[Bundle], costs: dict[int, float]
 ) -> None:
-    assert asking(uses, stocks, hosts) == pytest.approx(costs, abs=0.07)
+    assert asking(uses, stocks, hosts, []) == pytest.approx(costs, abs=0.07)
+
+
+def test_where_no_host_can_be_emptied_vms_buy_one_by_one() -> None:
+    prices = asking({A: {FEW: 1.0}, NOBODYS: {}}, {FEW: 10}, [{A: 5, NOBODYS: 1}] * 4, [{A: 1}] * 20)
+    assert prices == pytest.approx({A: 1.0}, abs=0.07)
 
 
 def test_who_wants_little_of_what_is_scarce_pays_less_than_who_wants_much() -> None:
     """Three hosts of the first sort, or one of the second: there is no room for the two together."""
     uses: Uses = {A: {FEW: 1.0}, B: {MANY: 1.0, OTHERS: 1.0}}
     first, second = {A: 1, B: 5}, {A: 3, B: 1}
-    prices = asking(uses, {FEW: 30, MANY: 100, OTHERS: 80}, [first] * 30 + [second] * 30)
+    prices = asking(uses, {FEW: 30, MANY: 100, OTHERS: 80}, [first] * 30 + [second] * 30, [])
     assert sum(prices[need] * places for need, places in first.items()) < 1
     assert sum(prices[need] * places for need, places in second.items()) > 1
