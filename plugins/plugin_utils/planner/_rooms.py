@@ -60,35 +60,15 @@ def demand(vm: Vm) -> Demand:
     return (vm.needs, vm.cpus, vm.memory)
 
 
-class _Taking(dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]]):
-    """Need -> every seat of a parent that takes it now, what is left then, and 1 when the answer is unknown. Worked out
-    when it is asked for first."""
-
-    def __init__(self, kinds: t.Sequence[Kind]) -> None:
-        super().__init__()
-        self._kinds = kinds
-
-    def __missing__(self, stock: Stock) -> dict[int, tuple[tuple[int, Left, int], ...]]:
-        kind = self._kinds[stock[0]]
-        ways: dict[int, list[tuple[int, Left, int]]] = {}
-        for number, seat in enumerate(kind.seats):
-            after = kind.take(stock[1], number)
-            if after is None:
-                continue
-            for need in seat.yes | seat.maybe:
-                ways.setdefault(need, []).append((number, after, int(need not in seat.yes)))
-        found = self[stock] = {need: tuple(seats) for need, seats in sorted(ways.items())}
-        return found
-
-
 class Rooms:
     """The states of one problem."""
 
     def __init__(self, kinds: t.Sequence[Kind]) -> None:
-        self._taking = _Taking(kinds)
+        self._kinds = kinds
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._options: dict[tuple[int, Demand], tuple[Option, ...]] = {}
+        self._takes: dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]] = {}
         self.complete = True
         """False once ways were left out: what is known of a state is then not all there is."""
         self.work = 0
@@ -109,7 +89,7 @@ class Rooms:
 
     def with_left(self, stocks: t.Iterable[Stock], incoming: int | None, cpus: int | None, memory: int | None) -> int:
         """The state of a host of which so much is left."""
-        useful = () if incoming == 0 else sorted(filter(self._taking.__getitem__, stocks))
+        useful = () if incoming == 0 else sorted(stock for stock in stocks if self._taking(stock))
         return self.number(State(tuple(useful), incoming, cpus, memory))
 
     def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
@@ -124,7 +104,7 @@ class Rooms:
         limits = (_less(state.incoming, 1), _less(state.cpus, cpus), _less(state.memory, memory))
         if any(each is not None and each < 0 for each in limits):
             return ()
-        if not all(any(need in self._taking[stock] for stock in state.stocks) for need in needs):
+        if not all(any(need in self._taking(stock) for stock in state.stocks) for need in needs):
             return ()
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
         most = max(1, WAYS * SHORT**2 // max(SHORT, len(needs)) ** 2)
@@ -145,7 +125,7 @@ class Rooms:
         found: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {}
         for stocks, (unknown, picks) in ways.items():
             for stock in dict.fromkeys(stocks):
-                for seat, after, guess in self._taking[stock].get(need, ()):
+                for seat, after, guess in self._taking(stock).get(need, ()):
                     self.work += 1
                     rest = list(stocks)
                     rest.remove(stock)
@@ -153,6 +133,21 @@ class Rooms:
                     way = (unknown + guess, (*picks, Pick(stock, seat)))
                     if key not in found or way < found[key]:
                         found[key] = way
+        return found
+
+    def _taking(self, stock: Stock) -> dict[int, tuple[tuple[int, Left, int], ...]]:
+        """Need -> every seat that takes it now, what is left then, and 1 when the answer is unknown."""
+        found = self._takes.get(stock)
+        if found is None:
+            kind = self._kinds[stock[0]]
+            ways: dict[int, list[tuple[int, Left, int]]] = {}
+            for number, seat in enumerate(kind.seats):
+                after = kind.take(stock[1], number)
+                if after is None:
+                    continue
+                for need in seat.yes | seat.maybe:
+                    ways.setdefault(need, []).append((number, after, int(need not in seat.yes)))
+            found = self._takes[stock] = {need: tuple(seats) for need, seats in sorted(ways.items())}
         return found
 
 
