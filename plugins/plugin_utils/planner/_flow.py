@@ -18,7 +18,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import scarcity
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import pressure, uses_of
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Problem
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms, Stock
 
@@ -127,8 +127,9 @@ def flow_bound(problem: Problem) -> Limits:
     for vm in problem.vms:
         for need in vm.needs:
             wanted[need] = wanted.get(need, 0) + 1
-    pressure = scarcity(problem.kinds, dict(sorted(stocks.items())), wanted).pressure
-    stands = [(max(vm.needs, key=lambda need: (pressure[need], need)),) for vm in problem.vms]
+    stocks = dict(sorted(stocks.items()))
+    crowded = pressure(uses_of(problem.kinds, stocks, wanted), stocks, wanted)
+    stands = [(max(vm.needs, key=lambda need: (crowded[need], need)),) for vm in problem.vms]
     every = [vm.needs for vm in problem.vms]
     found = [
         _limits(problem, each, _stay(problem.kinds, pools, own, each)) for each, own in ((stands, gates), (every, {}))

@@ -10,6 +10,9 @@ This file is private to the collection and pure.
 from __future__ import annotations
 
 import enum
+import heapq
+import itertools
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices
@@ -18,10 +21,10 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search imp
 
 ENOUGH = 48
 """So many buckets with one kind of parent that take a VM are compared."""
-FRESH = 3
-"""Where so many of them have to be looked into for the first time, the fleet has room and need not be compared."""
 
 Score = tuple[float, ...]
+Way = tuple[float, Option]
+"""What is lost, and how it is done."""
 
 
 class Taste(enum.Enum):
@@ -47,7 +50,8 @@ class Chooser:
         self.prices = prices
         self.taste = taste
         self._burdens = [prices.burden(vm.needs) for vm in search.problem.vms]
-        self._ways: dict[tuple[int, Demand], tuple[float, Option] | None] = {}
+        self._ways: dict[Demand, dict[int, Way | None]] = {}
+        self._grades: dict[Demand, dict[Bucket, Score | None]] = {}
         self._ranks: dict[int, list[tuple[float, Stock]]] = {}
         self._known = 0
         self._accepts: dict[Stock, dict[int, float]] = {}
@@ -61,8 +65,10 @@ class Chooser:
         for lost, stock in self._rank(self.anchor(wanted)):
             if best and self._is_settled(best, lost):
                 break
-            found = min(self._choices(vm, wanted, stock), default=None)
-            best = min((each for each in (best, found) if each), default=None)
+            for choice in self._choices(vm, wanted, stock):
+                best = min(best or choice, choice)
+                if self.taste is Taste.THRIFTY or self._is_settled(best, lost):
+                    break
         return best
 
     def anchor(self, wanted: Demand) -> int:
@@ -79,14 +85,12 @@ class Chooser:
 
     def spread(self, vm: int) -> Choice | None:
         """The place that costs least, relies on fewest unknown answers, opens no empty parent and got fewest VMs, in
-        this order."""
+        this order; for QUICK taste."""
         best: Choice | None = None
         wanted = self.search.demands[vm]
-        places = (
-            place for _lost, stock in self._rank(self.anchor(wanted)) for place in self._places(vm, wanted, stock)
-        )
-        for looked, (bucket, host, (lost, option)) in enumerate(places):
-            score = (bucket[1], option.unknown, self._opens(option), self.search.load(host), lost)
+        every = (each for _lost, stock in self._rank(self.anchor(wanted)) for each in self._choices(vm, wanted, stock))
+        for looked, ((cost, unknown, lost, _size), host, option) in enumerate(every):
+            score = (cost, unknown, self._opens(option), self.search.load(host), lost)
             if best is None or score < best.score:
                 best = Choice(score, host, option)
             if best.score[:4] == (0, 0, 0, 0) or (looked >= ENOUGH and best.score[:2] == (0, 0)):
@@ -117,41 +121,45 @@ class Chooser:
         """Some made way."""
         self._nowhere.clear()
 
-    def way(self, state: int, wanted: Demand) -> tuple[float, Option] | None:
+    def way(self, state: int, wanted: Demand) -> Way | None:
         """How a state takes such a VM best, and what is lost."""
-        key = (state, wanted)
-        if key not in self._ways:
+        known = self._ways.setdefault(wanted, {})
+        if state not in known:
             options = self.search.rooms.options(state, wanted)
-            ways = [(sum(self.prices.lost(*pick) for pick in option.picks), option) for option in options]
+            ways = [(math.fsum(self.prices.lost(*pick) for pick in option.picks), option) for option in options]
             sure = self.taste is Taste.QUICK
-            self._ways[key] = min(
+            known[state] = min(
                 ways, key=lambda way: (way[1].unknown, way[0]) if sure else (way[0], way[1].unknown), default=None
             )
-        return self._ways[key]
+        return known[state]
 
     def _choices(self, vm: int, wanted: Demand, stock: Stock) -> t.Iterator[Choice]:
-        for bucket, host, way in self._places(vm, wanted, stock):
-            yield Choice(self._score(bucket, host, way), host, way[1])
-            if self.taste is Taste.QUICK and not bucket[1] and not way[1].unknown:
-                return
-
-    def _places(self, vm: int, wanted: Demand, stock: Stock) -> t.Iterator[tuple[Bucket, int, tuple[float, Option]]]:
-        """Hosts that have such a parent and take a VM, and how: not all of them where there are many."""
-        found, fresh = 0, len(self._ways)
-        for bucket in self.search.buckets[stock]:
-            way = self.way(bucket[0], wanted)
-            host = self.search.first(bucket, vm) if way else None
+        """Hosts that have such a parent and take a VM, not all of them where there are many; by THRIFTY taste the best
+        goes first."""
+        graded = itertools.islice(self._graded(wanted, stock), ENOUGH)
+        for score, bucket in _ascending(graded) if self.taste is Taste.THRIFTY else graded:
+            host, way = self.search.first(bucket, vm), self.way(bucket[0], wanted)
             if way and host is not None:
-                yield bucket, host, way
-                found += 1
-            if found >= ENOUGH or (found and len(self._ways) - fresh >= FRESH):
-                return
+                yield Choice(score, host, way[1])
 
-    def _score(self, bucket: Bucket, host: int, way: tuple[float, Option]) -> Score:
+    def _graded(self, wanted: Demand, stock: Stock) -> t.Iterator[tuple[Score, Bucket]]:
+        """Buckets that have such a parent and take a VM, and how good that is: the less, the better."""
+        known = self._grades.setdefault(wanted, {})
+        for bucket in self.search.buckets[stock]:
+            if bucket not in known:
+                known[bucket] = self._grade(bucket, wanted)
+            grade = known[bucket]
+            if grade is not None:
+                yield grade, bucket
+
+    def _grade(self, bucket: Bucket, wanted: Demand) -> Score | None:
+        way = self.way(bucket[0], wanted)
+        if way is None:
+            return None
         lost, option = way
         if self.taste is Taste.QUICK:
-            return (bucket[1], option.unknown, lost, self.search.load(host), self._size(bucket[0]))
-        return (lost, bucket[1], option.unknown, self._size(bucket[0]), self.search.load(host))
+            return (bucket[1], option.unknown, lost, self._size(bucket[0]))
+        return (lost, bucket[1], option.unknown, self._size(bucket[0]))
 
     def _is_settled(self, best: Choice, lost: float) -> bool:
         """Whether parents that lose so much, or more, cannot be better."""
@@ -187,8 +195,15 @@ class Chooser:
     def _size(self, state: int) -> float:
         """How much there is left in a state: the fuller the better to fill up."""
         if state not in self._sizes:
-            self._sizes[state] = sum(self.prices.worth(stock) for stock in self.search.rooms.states[state].stocks)
+            self._sizes[state] = math.fsum(self.prices.worth(stock) for stock in self.search.rooms.states[state].stocks)
         return self._sizes[state]
+
+
+def _ascending(graded: t.Iterable[tuple[Score, Bucket]]) -> t.Iterator[tuple[Score, Bucket]]:
+    heap = list(graded)
+    heapq.heapify(heap)
+    while heap:
+        yield heapq.heappop(heap)
 
 
 class Drain:
@@ -209,7 +224,7 @@ class Drain:
         leaning towards many VMs each of them makes up for so much of the mean burden of a VM."""
         search, burden = self._search, self._chooser.burden
         vms = range(len(search.problem.vms))
-        credit = leaning * sum(map(burden, vms)) / max(1, len(vms))
+        credit = leaning * math.fsum(map(burden, vms)) / max(1, len(vms))
         missing = {
             host: [vm for vm in vms if vm not in search.placed]
             for host, vms in self._hardest.items()
@@ -217,14 +232,14 @@ class Drain:
         }
         return sorted(
             (host for host, vms in missing.items() if vms),
-            key=lambda host: (sum(burden(vm) - credit for vm in missing[host]), host),
+            key=lambda host: (math.fsum(burden(vm) - credit for vm in missing[host]), host),
         )
 
     def emptied(self) -> list[int]:
         """Hosts whose VMs are all placed, those that it was hardest for first."""
         held = self._search.problem.hosts
         done = {
-            host: sum(map(self._chooser.burden, vms))
+            host: math.fsum(map(self._chooser.burden, vms))
             for host, vms in self._hardest.items()
             if not held[host].held and all(vm in self._search.placed for vm in vms)
         }
@@ -253,7 +268,8 @@ class Drain:
                 return False
         return True
 
-    def fill(self, place: t.Callable[[int], bool]) -> bool:
-        """Place who can be placed, the easiest first. Whether there was anybody."""
+    def fill(self, place: t.Callable[[int], bool]) -> None:
+        """Place who can be placed, the easiest first."""
         vms = [vm for vms in self._hardest.values() for vm in vms if vm not in self._search.placed]
-        return sum(place(vm) for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm))) > 0
+        for vm in sorted(vms, key=lambda vm: (self._chooser.burden(vm), vm)):
+            place(vm)

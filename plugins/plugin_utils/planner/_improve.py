@@ -30,6 +30,9 @@ HOSTS = 12
 Spot = tuple[int, Demand]
 """State of a host without one of its guests, and the class of that guest."""
 
+Crowd = tuple[int, int]
+"""Number of guests of a host, and its state without any of them."""
+
 
 class Chains:
     """Makes room in the search of a chooser. Nobody who is placed is left without a place."""
@@ -42,6 +45,9 @@ class Chains:
         """Those with a parent that takes a need, for each need."""
         self._listed: dict[int, list[tuple[int, Spot]]] = {}
         """Guests and their spots, for each host."""
+        self._crowds: dict[Crowd, dict[int, None]] = {}
+        """Hosts with several guests."""
+        self._crowd_of: dict[int, Crowd] = {}
         self.stuck: set[tuple[Demand, tuple[int, ...]]] = set()
         """Classes and groups for which no chain was found since it was emptied last."""
 
@@ -142,7 +148,7 @@ class Chains:
     def _reseat(self, vm: int) -> bool:
         """Send all guests of one host elsewhere, or back to where there is still room."""
         search = self._search
-        for host in sorted(self._crowded(vm), key=lambda each: (search.load(each), each))[:HOSTS]:
+        for host in list(itertools.islice(self._crowded(vm), HOSTS)):
             mark = search.mark()
             guests = sorted(search.guests[host], key=lambda each: (-self._chooser.burden(each), each))
             for guest in guests:
@@ -152,11 +158,13 @@ class Chains:
             search.back(mark)
         return False
 
-    def _crowded(self, vm: int) -> list[int]:
-        """Hosts with several guests that would take a VM if none of them were there."""
+    def _crowded(self, vm: int) -> t.Iterator[int]:
+        """Hosts with several guests that would take a VM if none of them were there, those with fewest first."""
+        self._list()
         wanted = self._search.demands[vm]
-        guests = self._search.guests.items()
-        return [host for host, own in guests if len(own) > 1 and self._chooser.way(self._search.bare[host], wanted)]
+        for crowd in sorted(self._crowds):
+            if self._chooser.way(crowd[1], wanted):
+                yield from self._crowds[crowd]
 
     def _seat(self, vm: int, host: int) -> bool:
         way = self._chooser.way(self._search.state[host], self._search.demands[vm])
@@ -180,6 +188,11 @@ class Chains:
                     for need in self._chooser.accepted(spot[0]):
                         self._spots.setdefault(need, {})[spot] = None
                 self._guests[spot][guest] = None
+            if host in self._crowd_of:
+                del self._crowds[self._crowd_of.pop(host)][host]
+            if len(listed) > 1:
+                crowd = self._crowd_of[host] = (len(listed), search.bare[host])
+                self._crowds.setdefault(crowd, {})[host] = None
         search.changed.clear()
 
 

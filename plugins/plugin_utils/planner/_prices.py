@@ -7,11 +7,13 @@ The *pressure* of a need is how crowded its parents get when all needs spread ov
 A parent is worth the most that could still be made of it, each instance at the highest pressure it would take. A VM
 goes where least worth is lost: into a used parent rather than an empty one, and not where scarce answers are.
 
-This file is private to the collection and pure. Only +, -, * and / are done to floats: they give the same everywhere.
+This file is private to the collection and pure. Only +, -, *, / and fsum are done to floats: they give the same
+everywhere.
 """
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Left
@@ -31,23 +33,24 @@ def count(kind: Kind, left: Left, seat: int) -> int:
     return min((have // cost for have, cost in zip(left, kind.costs[seat], strict=True) if cost), default=1)
 
 
-class Scarcity(t.NamedTuple):
-    """What is hard to get."""
-
-    pressure: dict[int, float]
-    """How crowded the parents are that take a need."""
-    burden: dict[int, float]
-    """How much of crowded parents a device with a need takes."""
+Uses = dict[int, dict[Stock, float]]
+"""Need -> parents that take it, and the share of such a parent that it takes."""
 
 
-def scarcity(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> Scarcity:
-    """For each need that is wanted so many times, where there are so many parents of each stock."""
-    uses: dict[int, dict[Stock, float]] = {need: {} for need in sorted(wanted)}
+def uses_of(kinds: t.Sequence[Kind], stocks: t.Iterable[Stock], wanted: t.Collection[int]) -> Uses:
+    """Who takes what of all that is wanted."""
+    uses: Uses = {need: {} for need in sorted(wanted)}
     for stock in stocks:
         for number, seat in enumerate(kinds[stock[0]].seats):
             fit = count(kinds[stock[0]], stock[1], number)
-            for need in sorted((seat.yes | seat.maybe) & wanted.keys()) if fit else ():
+            for need in sorted((seat.yes | seat.maybe) & uses.keys()) if fit else ():
                 uses[need][stock] = min(1 / fit, uses[need].get(stock, 1.0))
+    return uses
+
+
+def pressure(uses: Uses, stocks: t.Mapping[Stock, int], wanted: t.Mapping[int, int]) -> dict[int, float]:
+    """How crowded the parents are that take a need, when each is wanted so many times and there are so many parents of
+    each stock."""
     draw = dict.fromkeys(stocks, 1.0)
     for _round in range(ROUNDS):
         crowd = dict.fromkeys(stocks, 0.0)
@@ -55,13 +58,7 @@ def scarcity(kinds: t.Sequence[Kind], stocks: t.Mapping[Stock, int], wanted: t.M
             for stock, part in _shares(fits, stocks, draw).items():
                 crowd[stock] += wanted[need] * part * fits[stock] / stocks[stock]
         draw = {stock: draw[stock] / (0.1 + crowd[stock]) for stock in draw}
-    crowd = {stock: min(CROWDED, much) for stock, much in crowd.items()} if stocks else {}
-    pressure = {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
-    burden = {
-        need: sum(part * fits[stock] * crowd[stock] for stock, part in _shares(fits, stocks, draw).items())
-        for need, fits in uses.items()
-    }
-    return Scarcity(pressure, {need: much if uses[need] else CROWDED for need, much in burden.items()})
+    return {need: min([CROWDED, *(crowd[stock] for stock in fits)]) for need, fits in uses.items()}
 
 
 def _shares(
@@ -69,20 +66,21 @@ def _shares(
 ) -> dict[Stock, float]:
     """How a need is shared out: to where it is drawn, and to where there is much room."""
     pull = {stock: draw[stock] * stocks[stock] / use for stock, use in fits.items()}
-    total = sum(pull.values())
+    total = math.fsum(pull.values())
     return {stock: each / total for stock, each in pull.items()}
 
 
 class Prices:
-    """What seats and parents are worth at these pressures."""
+    """What seats and parents are worth at these pressures, and what VMs cost."""
 
-    def __init__(self, kinds: t.Sequence[Kind], scarcity: Scarcity) -> None:
+    def __init__(self, kinds: t.Sequence[Kind], pressure: t.Mapping[int, float], asking: t.Mapping[int, float]) -> None:
         self._kinds = kinds
-        self._burden = scarcity.burden
-        self.pressure = {need: 0.001 + much * much for need, much in scarcity.pressure.items()}
+        self._asking = asking
+        self.pressure = {need: 0.001 + much * much for need, much in pressure.items()}
         """Squared, so that a crowded need weighs more than several others."""
         self._seats: dict[int, list[float]] = {}
         self._worths: dict[Stock, float] = {}
+        self._losses: dict[tuple[Stock, int], float] = {}
 
     def _seat(self, accepted: t.AbstractSet[int]) -> float:
         return max((self.pressure[need] for need in sorted(accepted & self.pressure.keys())), default=0.0)
@@ -95,14 +93,18 @@ class Prices:
             if stock[0] not in self._seats:
                 self._seats[stock[0]] = [self._seat(seat.yes | seat.maybe) for seat in kind.seats]
             each = [count(kind, stock[1], number) * price for number, price in enumerate(self._seats[stock[0]])]
-            found = self._worths[stock] = max(each, default=0.0) + BESIDE * sum(each)
+            found = self._worths[stock] = max(each, default=0.0) + BESIDE * math.fsum(each)
         return found
 
     def lost(self, stock: Stock, seat: int) -> float:
         """What one more instance takes from the worth."""
-        after = self._kinds[stock[0]].take(stock[1], seat)
-        return self.worth(stock) - (0.0 if after is None else self.worth((stock[0], after)))
+        found = self._losses.get((stock, seat))
+        if found is None:
+            after = self._kinds[stock[0]].take(stock[1], seat)
+            found = self.worth(stock) - (0.0 if after is None else self.worth((stock[0], after)))
+            self._losses[stock, seat] = found
+        return found
 
     def burden(self, needs: t.Iterable[int]) -> float:
         """How hard it is to place a VM with these needs."""
-        return sum(0.001 + self._burden.get(need, 0.0) for need in needs)
+        return math.fsum(0.001 + self._asking.get(need, CROWDED) for need in needs)

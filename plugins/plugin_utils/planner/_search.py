@@ -111,6 +111,24 @@ class Search:
         self._leave(placement)
         self._done.append((False, placement))
 
+    def have(self, solution: Solution) -> None:
+        """Just this is placed from now on; what was done before can not be undone any more."""
+        before, self.placed = self.placed, {each.vm: each for each in solution.placements}
+        hosts = dict.fromkeys(each.host for each in (*before.values(), *solution.placements))
+        for host in hosts:
+            self._exit(host)
+            self.guests[host] = {}
+        for placement in before.values():
+            self._go(placement.vm, placement.host, -1)
+        for placement in solution.placements:
+            self._go(placement.vm, placement.host, 1)
+            self.guests[placement.host][placement.vm] = None
+        for host in hosts:
+            self.changed[host] = None
+            self._stocks[host] = self._stocks_with(host, self.guests[host])
+            self._enter(host, self._state_of(host, self._stocks[host], self.guests[host]))
+        self._done.clear()
+
     def mark(self) -> int:
         """A point to go back to."""
         return len(self._done)
@@ -181,13 +199,14 @@ class Search:
         self._moved(vm, host)
 
     def _moved(self, vm: int, host: int) -> None:
-        home = self.problem.vms[vm].host
-        came = 1 if vm in self.placed else -1
-        self._stand(vm, host, came)
-        self._stand(vm, home, -came)
+        self._go(vm, host, 1 if vm in self.placed else -1)
         self.changed[host] = None
         self._exit(host)
         self._enter(host, self._state_of(host, self._stocks_of(host), self.guests[host]))
+
+    def _go(self, vm: int, host: int, times: int) -> None:
+        self._stand(vm, host, times)
+        self._stand(vm, self.problem.vms[vm].host, -times)
 
     def _stand(self, vm: int, host: int, count: int) -> None:
         for number in self.problem.vms[vm].groups:

@@ -8,6 +8,7 @@ This file is private to the collection and pure.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import typing as t
@@ -15,14 +16,15 @@ import typing as t
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._exact import Score, exact
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._greedy import Chooser, Drain, Taste
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._improve import Chains, settle
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices, scarcity
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._market import asking
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner._prices import Prices, pressure, uses_of
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._problem import Kind, Problem, Solution, emptied
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms import Rooms
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._search import Search
 
 PASSES = 3
-"""How often those who found no place are tried again after others made way."""
-LEANINGS = (0.0, 0.3, 0.1, 0.2, 0.45, 0.6, -0.2, -0.5)
+"""How often hosts that could not be emptied are tried again after others made way."""
+LEANINGS = (0.1, 0.2, 0.3, 0.0, 0.45, -0.2)
 """Orders in which hosts are emptied: how much hosts with many VMs are preferred. In small fleets each host comes first
 once, too."""
 EXCHANGES = 3000
@@ -52,7 +54,7 @@ def solve(problem: Problem, start: Solution | None = None) -> Solution:
     search = Search(problem)
     prices = _prices(search, problem.kinds)
     if start:
-        _restore(search, start)
+        search.have(start)
     else:
         _run(Chooser(search, prices, Taste.QUICK))
     if len(search.placed) < len(problem.vms):
@@ -70,11 +72,16 @@ def score(search: Search) -> Score:
 
 
 def _prices(search: Search, kinds: t.Sequence[Kind]) -> Prices:
-    wanted: dict[int, int] = {}
-    for vm in search.problem.vms:
-        for need in vm.needs:
-            wanted[need] = wanted.get(need, 0) + 1
-    return Prices(kinds, scarcity(kinds, search.parents(), wanted))
+    problem, parents = search.problem, search.parents()
+    vms = [collections.Counter(vm.needs) for vm in problem.vms]
+    on: dict[int, collections.Counter[int]] = {}
+    wanted: collections.Counter[int] = collections.Counter()
+    for vm, needs in zip(problem.vms, vms, strict=True):
+        on.setdefault(vm.host, collections.Counter()).update(needs)
+        wanted.update(needs)
+    uses = uses_of(kinds, parents, wanted)
+    hosts = [needs for host, needs in on.items() if not problem.hosts[host].held]
+    return Prices(kinds, pressure(uses, parents, wanted), asking(uses, parents, hosts, vms))
 
 
 def _run(chooser: Chooser) -> None:
@@ -92,17 +99,17 @@ def _improve(chooser: Chooser, afresh: bool) -> None:
     best = (score(search), search.solution())
     starts = [best[1]]
     if afresh:
-        search.back(0)
+        search.have(Solution(()))
         vms = len(search.problem.vms)
-        orders = itertools.islice(_orders(drain), max(2, LOOKS // vms))
+        orders = itertools.islice(_orders(drain), max(1, LOOKS // vms))
         found = {solution: good for good, solution in (_emptied(chooser, drain, order) for order in orders)}
         starts = sorted(found, key=lambda each: found[each], reverse=True)[: min(FOLLOWED, max(1, TRIES // vms))]
     for start in starts:
-        _restart(search, start)
+        search.have(start)
         _make_way(chooser, drain, chains)
         found_now = (score(search), search.solution())
         best = max(best, found_now, key=lambda each: each[0])
-    _restart(search, best[1])
+    search.have(best[1])
 
 
 def _orders(drain: Drain) -> t.Iterator[list[int]]:
@@ -121,7 +128,7 @@ def _emptied(chooser: Chooser, drain: Drain, order: t.Iterable[int]) -> tuple[Sc
     solution = chooser.search.solution()
     drain.fill(chooser.place)
     good = score(chooser.search)
-    chooser.search.back(0)
+    chooser.search.have(Solution(()))
     return good, solution
 
 
@@ -133,10 +140,8 @@ def _make_way(chooser: Chooser, drain: Drain, chains: Chains) -> None:
         more = sum(_complete(drain, chains, host) for host in drain.order())
         if not more and not _exchange(chooser, drain):
             break
-    for _pass in range(PASSES):
-        chains.stuck.clear()
-        if not drain.fill(chains.place):
-            break
+    chains.stuck.clear()
+    drain.fill(chains.place)
 
 
 def _exchange(chooser: Chooser, drain: Drain) -> bool:
@@ -166,18 +171,6 @@ def _complete(drain: Drain, chains: Chains, host: int) -> bool:
     return False
 
 
-def _restart(search: Search, solution: Solution) -> None:
-    """Have this solution instead. With the same beginning the same follows."""
-    for vm in list(search.placed):
-        search.remove(vm)
-    _restore(search, solution)
-
-
-def _restore(search: Search, solution: Solution) -> None:
-    for placement in solution.placements:
-        search.put(placement)
-
-
 class Trial:
     """Asks many questions about one solution. Nothing is kept between two of them."""
 
@@ -188,7 +181,7 @@ class Trial:
         self._numbers = {kind: number for number, kind in reversed(list(enumerate(problem.kinds)))}
         self._search = Search(problem, Rooms(self._kinds))
         prices = _prices(self._search, self._kinds)
-        _restore(self._search, solution)
+        self._search.have(solution)
         self._chains = Chains(Chooser(self._search, prices, Taste.QUICK))
 
     def can_place(self, vm: int, changed: Problem | None = None) -> Solution | None:
