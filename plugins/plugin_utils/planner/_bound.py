@@ -129,12 +129,21 @@ class _Search:
             limit.lower(math.floor(priced.bound + _highs.SLACK), "configurations")
             self._seek(aim, floor, limit, priced)
         if self._have(aim) < limit.most:
-            whole = self._merged.whole(aim, floor, MERGED)
-            if whole is not None and math.isfinite(whole):
-                limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
+            self._lower_merged(aim, floor, limit)
         if priced is not None:
             self._close(aim, floor, limit, priced)
         return limit
+
+    def _lower_merged(self, aim: Aim, floor: int, limit: _Limit) -> None:
+        """Prove more with the merged model, first where it is no weaker than the other one."""
+        if limit.method == "merged_lp":
+            bound = self._merged.emptying(aim, floor, self._have(aim) + 1)
+            if math.isfinite(bound):
+                limit.lower(math.floor(bound + _highs.CAUTION), "merged_milp")
+        if self._have(aim) < limit.most:
+            whole = self._merged.whole(aim, floor, MERGED)
+            if whole is not None and math.isfinite(whole):
+                limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
 
     def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""

@@ -147,7 +147,10 @@ class Model:
         if status == highspy.HighsModelStatus.kInfeasible:
             return Found([], -INFINITY)
         proven = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit)
-        bound = float(solver.getInfo().mip_dual_bound) if proven else INFINITY
+        info = solver.getInfo()
+        # A model without integers is solved as such, and the bound of a search stays 0.
+        value = info.mip_dual_bound if any(self._integers) else info.objective_function_value
+        bound = float(value) if proven else INFINITY
         return Found(list(solution.col_value) if solution.value_valid else [], INFINITY if math.isnan(bound) else bound)
 
     def _solver(self, *, whole: bool) -> t.Any:  # noqa: ANN401 - the solver has no types
