@@ -130,8 +130,11 @@ class Model:
             solver.getObjectiveValue(), list(solution.col_value), list(solution.col_dual), list(solution.row_dual)
         )
 
-    def solve(self, nodes: int, start: t.Mapping[int, float] | None = None) -> Found:
-        """The best solution among so many nodes, or the start: column -> value of those that are not 0."""
+    def solve(self, nodes: int, start: t.Mapping[int, float] | None = None, effort: float = 0.05) -> Found:
+        """The best solution among so many nodes, or the start: column -> value of those that are not 0.
+
+        :arg effort: share of the work that goes into finding solutions rather than into the bound.
+        """
         import highspy
 
         solver = self._solver(whole=True)
@@ -140,6 +143,7 @@ class Model:
             given.col_value = [start.get(column, 0.0) for column in range(len(self._costs))]
             solver.setSolution(given)
         solver.setOptionValue("mip_max_nodes", nodes)
+        solver.setOptionValue("mip_heuristic_effort", effort)
         solver.setOptionValue("mip_rel_gap", 0.0)
         solver.setOptionValue("mip_abs_gap", 0.999)  # objectives are counts
         solver.run()
