@@ -85,6 +85,7 @@ class _Search:
         self._merged = Merged(self._crowd, problem.kinds)
         self._paths = Paths(self._crowd, self._loads)
         self._tried: set[tuple[Aim, int]] = set()
+        self._asked: set[tuple[Aim, int, int]] = set()
         self._best = solution
         self._learn(solution)
 
@@ -136,20 +137,28 @@ class _Search:
         return limit
 
     def _lower_merged(self, aim: Aim, floor: int, limit: _Limit) -> None:
-        """Prove more with the merged model, first where it is no weaker than the other one."""
-        if limit.method == "merged_lp":
-            bound = self._merged.emptying(aim, floor, self._have(aim) + 1)
-            if math.isfinite(bound):
-                limit.lower(math.floor(bound + _highs.CAUTION), "merged_milp")
+        """Prove more with the merged model, first with whole hosts only."""
+        self._lower_emptying(aim, floor, limit)
         if self._have(aim) < limit.most:
             whole = self._merged.whole(aim, floor, MERGED)
             if whole is not None and math.isfinite(whole):
                 limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
 
+    def _lower_emptying(self, aim: Aim, floor: int, limit: _Limit) -> None:
+        """Prove more with whole hosts in the merged model, where it is no weaker than the other one."""
+        asked = self._have(aim) + 1
+        if asked > limit.most or limit.method != "merged_lp" or (aim, floor, asked) in self._asked:
+            return
+        self._asked.add((aim, floor, asked))
+        bound = self._merged.emptying(aim, floor, asked)
+        if math.isfinite(bound):
+            limit.lower(math.floor(bound + _highs.CAUTION), "merged_milp")
+
     def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""
         if aim == "hosts":
             self._reach(int(limit.most))
+            self._lower_emptying(aim, floor, limit)
         if self._have(aim) >= limit.most:
             return
         self._apart(aim, floor)
