@@ -138,16 +138,15 @@ class _Search:
 
     def _lower_merged(self, aim: Aim, floor: int, limit: _Limit) -> None:
         """Prove more with the merged model, first with whole hosts only."""
-        self._lower_emptying(aim, floor, limit)
+        self._lower_emptying(aim, floor, limit, self._have(aim) + 1)
         if self._have(aim) < limit.most:
             whole = self._merged.whole(aim, floor, MERGED)
             if whole is not None and math.isfinite(whole):
                 limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
 
-    def _lower_emptying(self, aim: Aim, floor: int, limit: _Limit) -> None:
+    def _lower_emptying(self, aim: Aim, floor: int, limit: _Limit, asked: int) -> None:
         """Prove more with whole hosts in the merged model, where it is no weaker than the other one."""
-        asked = self._have(aim) + 1
-        if asked > limit.most or limit.method != "merged_lp" or (aim, floor, asked) in self._asked:
+        if self._have(aim) >= asked or limit.method != "merged_lp" or (aim, floor, asked) in self._asked:
             return
         self._asked.add((aim, floor, asked))
         bound = self._merged.emptying(aim, floor, asked)
@@ -158,7 +157,7 @@ class _Search:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""
         if aim == "hosts":
             self._reach(int(limit.most))
-            self._lower_emptying(aim, floor, limit)
+            self._lower_emptying(aim, floor, limit, int(limit.most))
         if self._have(aim) >= limit.most:
             return
         self._apart(aim, floor)
