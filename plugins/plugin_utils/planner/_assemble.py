@@ -112,36 +112,51 @@ class Uuids:
 
 
 def known_uuids(hosts: t.Iterable[_nodes.Host]) -> set[str]:
-    """Of every mdev in the fleet, in the kernel's spelling."""
-    return {
-        normal_uuid(device["id"]) or device["id"]
+    """Of every mdev in the fleet, in the kernel's spelling; nearly all have it, and need no text of their own."""
+    found = (
+        device["id"]
         for host in hosts
         for device in (host.snapshot["devices"] if host.snapshot else ())
         if device["kind"] == "mdev"
-    }
+    )
+    return {ident if (word := normal_uuid(ident)) in (None, ident) else word for ident in found}
 
 
 def fingerprint(pairings: Pairings, folded: Folded, policy: Policy) -> str:
     """Of all that decides a plan. When it was read or asked does not: facts that say the same give the same plan."""
-    problem = folded.problem
-    parts: t.Iterable[object] = (
-        {**policy_record(policy), "id": None},
-        pairings["sources"],
-        pairings["targets"],
-        [{**one, "asked": None} for one in pairings["pairings"]],
-        [[one["host"], one["state"] == "excluded", one["time"] is None] for one in pairings["hosts"]],
-        [[host.name, host.domain, host.target, host.held, host.cpus, host.memory] for host in problem.hosts],
-        [[vm.id, vm.host, vm.needs, vm.devices, vm.cpus, vm.memory, vm.groups] for vm in problem.vms],
-        folded.names,
-        [[*place, room.left, room.full] for place, room in folded.rooms.items()],
-        [dataclasses.asdict(model) for model in _models(folded)],
-        folded.stuck,
-        folded.stopped,
-    )
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(json.dumps(part, separators=(",", ":")).encode())
+    for text in _texts(_decisive(pairings, folded, policy)):
+        digest.update(text.encode())
     return digest.hexdigest()
+
+
+def _decisive(pairings: Pairings, folded: Folded, policy: Policy) -> t.Iterator[object]:
+    problem = folded.problem
+    yield {**policy_record(policy), "id": None}
+    yield pairings["sources"]
+    yield pairings["targets"]
+    yield [{**one, "asked": None} for one in pairings["pairings"]]
+    yield [[one["host"], one["state"] == "excluded", one["time"] is None] for one in pairings["hosts"]]
+    yield [[host.name, host.domain, host.target, host.held, host.cpus, host.memory] for host in problem.hosts]
+    yield [[vm.id, vm.host, vm.needs, vm.devices, vm.cpus, vm.memory, vm.groups] for vm in problem.vms]
+    yield folded.names
+    yield [[*place, room.left, room.full] for place, room in folded.rooms.items()]
+    yield [dataclasses.asdict(model) for model in _models(folded)]
+    yield folded.stuck
+    yield folded.stopped
+
+
+def _texts(parts: t.Iterable[object]) -> t.Iterator[str]:
+    """JSON, of a list item by item: that of a whole fleet at once would be larger than all that planning needs."""
+    write = json.JSONEncoder(separators=(",", ":")).encode
+    for part in parts:
+        if isinstance(part, (list, tuple)):
+            yield "["
+            for number, item in enumerate(part):
+                yield "," + write(item) if number else write(item)
+            yield "]"
+        else:
+            yield write(part)
 
 
 def _models(folded: Folded) -> t.Iterable[Model]:

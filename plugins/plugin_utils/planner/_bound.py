@@ -84,6 +84,8 @@ class _Search:
         self._model = Configurations(self._crowd, self._loads)
         self._merged = Merged(self._crowd, problem.kinds)
         self._paths = Paths(self._crowd, self._loads)
+        self._tried: set[tuple[Aim, int]] = set()
+        self._asked: set[tuple[Aim, int, int]] = set()
         self._best = solution
         self._learn(solution)
 
@@ -129,21 +131,50 @@ class _Search:
             limit.lower(math.floor(priced.bound + _highs.SLACK), "configurations")
             self._seek(aim, floor, limit, priced)
         if self._have(aim) < limit.most:
-            whole = self._merged.whole(aim, floor, MERGED)
-            if whole is not None and math.isfinite(whole):
-                limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
+            self._lower_merged(aim, floor, limit)
         if priced is not None:
             self._close(aim, floor, limit, priced)
         return limit
 
+    def _lower_merged(self, aim: Aim, floor: int, limit: _Limit) -> None:
+        """Prove more with the merged model, first with whole hosts only."""
+        self._lower_emptying(aim, floor, limit, self._have(aim) + 1)
+        if self._have(aim) < limit.most:
+            whole = self._merged.whole(aim, floor, MERGED)
+            if whole is not None and math.isfinite(whole):
+                limit.lower(math.floor(whole + _highs.CAUTION), "merged_milp")
+
+    def _lower_emptying(self, aim: Aim, floor: int, limit: _Limit, asked: int) -> None:
+        """Prove more with whole hosts in the merged model, where it is no weaker than the other one."""
+        if self._have(aim) >= asked or limit.method != "merged_lp" or (aim, floor, asked) in self._asked:
+            return
+        self._asked.add((aim, floor, asked))
+        bound = self._merged.emptying(aim, floor, asked)
+        if math.isfinite(bound):
+            limit.lower(math.floor(bound + _highs.CAUTION), "merged_milp")
+
     def _seek(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Look for whole numbers among the known loads until the best solution reaches the bound."""
+        if aim == "hosts":
+            self._reach(int(limit.most))
+            self._lower_emptying(aim, floor, limit, int(limit.most))
         if self._have(aim) >= limit.most:
             return
+        self._apart(aim, floor)
         self._loads.enrich(priced.prices, priced.bound - self._have(aim))
-        self._take(self._model.apart(aim, floor, SHORTLY, self._known(self._best)))
         if self._have(aim) < limit.most and self._loads.count < FEW:
             self._take(self._model.whole(aim, floor, LONG, self._known(self._best)))
+
+    def _reach(self, hosts: int) -> None:
+        """Look for the most VMs that leave while as many hosts are emptied as might be: that finds both at once."""
+        if self._emptied < hosts and self._model.relaxed("vms", hosts, 0) is not None:
+            self._apart("vms", hosts)
+
+    def _apart(self, aim: Aim, floor: int) -> None:
+        """Look for whole numbers of hosts, then of loads, where nobody did so yet."""
+        if (aim, floor) not in self._tried:
+            self._tried.add((aim, floor))
+            self._take(self._model.apart(aim, floor, SHORTLY))
 
     def _close(self, aim: Aim, floor: int, limit: _Limit, priced: Priced) -> None:
         """Ask for better ones until there is one, or none is left, or nothing is learned any more."""
@@ -154,14 +185,15 @@ class _Search:
                 if sought is not None:
                     known = sought.bound if math.isinf(sought.bound) else math.floor(sought.bound + _highs.CAUTION)
                     limit.lower(max(asked - 1, known), "paths")
-                    if sought.whole is not None:
-                        self._take(sought.whole)
+                    self._take(sought.whole)
                     break
             if (limit.most, self._have(aim)) == before:
                 return
 
-    def _take(self, whole: Whole) -> None:
-        """Make a solution of whole numbers, and keep it if it is the best."""
+    def _take(self, whole: Whole | None) -> None:
+        """Make a solution of whole numbers, if there are any, and keep it if it is the best."""
+        if whole is None:
+            return
         found = self._complete(self._problem, pack(self._problem, self._crowd, whole.loads, whole.drains))
         self._learn(found)
         if self._score(found) > self._score(self._best):

@@ -54,9 +54,13 @@ STEPS = 500_000
 
 WORK = 100_000
 """Columns times nodes of a search in whole numbers."""
+CHOICES = 400_000
+"""The same where only hosts are whole."""
+EFFORT = 0.2
+"""Share of the work that goes into finding solutions then, rather than into proving that there is none."""
 LEAST = 10
 """But no fewer nodes than these."""
-CLEAR = 2.0
+CLEAR = 3.0
 """It is clear whether a host is emptied where deciding otherwise costs so many VMs."""
 MISSING = 100.0
 """What it costs when a VM of a host that is to be emptied finds no place: far more than any VM is worth."""
@@ -276,18 +280,16 @@ class Configurations:
         parts += [count * gain for count, gain in zip(crowd.drained, drains, strict=True) if gain > 0]
         return math.fsum(parts) - floor * emptied
 
-    def apart(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
+    def apart(self, aim: Aim, emptied: int, nodes: int) -> Whole | None:
         """Whole numbers of hosts first, then of loads that empty just these: in large fleets that finds far better ones
-        than both at once. The start if there is nothing."""
+        than both at once. None if nothing was found."""
         model, drains, _leaving, _columns = self._model(aim, emptied)
         model.free(set(range(model.size)).difference(drains))
         if aim == "vms":
             _settle(model, drains)
         # A start would only lead to the hosts that are known already.
-        values = model.solve(_nodes(nodes, model)).values
-        if not values:
-            return start
-        return self._emptying([round(values[column]) for column in drains], nodes) or start
+        values = model.solve(max(LEAST, CHOICES // model.size), effort=EFFORT).values
+        return self._emptying([round(values[column]) for column in drains], nodes) if values else None
 
     def _emptying(self, counts: t.Sequence[int], nodes: int) -> Whole | None:
         """The best that was found when just so many hosts of each kind are emptied: in any numbers, with the loads that
@@ -317,11 +319,11 @@ class Configurations:
             model.row(count, {column: 1.0}, count)
         return model, drains, leaving, columns
 
-    def whole(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole:
-        """The best that was found of the known loads; the start if there is nothing better."""
+    def whole(self, aim: Aim, emptied: int, nodes: int, start: Whole) -> Whole | None:
+        """The best that was found of the known loads, which the start is made of; None if nothing was found."""
         model, drains, leaving, columns = self._model(aim, emptied)
         values = model.solve(_nodes(nodes, model), _given(start, drains, leaving, columns)).values
-        return self._read(values, drains, leaving, columns) or start
+        return self._read(values, drains, leaving, columns)
 
     def _read(
         self,

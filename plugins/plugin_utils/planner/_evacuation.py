@@ -88,13 +88,20 @@ def of_pairings(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Poli
 
     Raises DefectError where the independent checker finds something in it.
     """
+    # All that was needed to make the plan is gone when the checker begins, which takes as much again.
+    made = _made(hosts, pairings, policy, now)
+    _refuse_invalid(made, hosts, pairings, policy)
+    return made
+
+
+def _made(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Policy, now: str) -> Plan:
     folded = _aside.set_aside(_fold.fold(pairings, hosts, policy), hosts, policy)
     fingerprint = _assemble.fingerprint(pairings, folded, policy)
     name = policy.id or f"plan-{fingerprint[:12]}"
     course = _Course(folded, policy, pairings, _assemble.Uuids(name, policy, folded, hosts))
     course.run()
     bound, reason = course.bound()
-    made = _assemble.plan(
+    return _assemble.plan(
         _assemble.Made(
             folded=folded,
             policy=policy,
@@ -109,8 +116,6 @@ def of_pairings(hosts: t.Sequence[_nodes.Host], pairings: Pairings, policy: Poli
             notes=(*folded.notes, *_unread(pairings)),
         )
     )
-    _refuse_invalid(made, hosts, pairings, policy)
-    return made
 
 
 def _refuse_invalid(made: Plan, hosts: t.Iterable[_nodes.Host], pairings: Pairings, policy: Policy) -> None:

@@ -130,8 +130,11 @@ class Model:
             solver.getObjectiveValue(), list(solution.col_value), list(solution.col_dual), list(solution.row_dual)
         )
 
-    def solve(self, nodes: int, start: t.Mapping[int, float] | None = None) -> Found:
-        """The best solution among so many nodes, or the start: column -> value of those that are not 0."""
+    def solve(self, nodes: int, start: t.Mapping[int, float] | None = None, effort: float = 0.05) -> Found:
+        """The best solution among so many nodes, or the start: column -> value of those that are not 0.
+
+        :arg effort: share of the work that goes into finding solutions rather than into the bound.
+        """
         import highspy
 
         solver = self._solver(whole=True)
@@ -140,6 +143,7 @@ class Model:
             given.col_value = [start.get(column, 0.0) for column in range(len(self._costs))]
             solver.setSolution(given)
         solver.setOptionValue("mip_max_nodes", nodes)
+        solver.setOptionValue("mip_heuristic_effort", effort)
         solver.setOptionValue("mip_rel_gap", 0.0)
         solver.setOptionValue("mip_abs_gap", 0.999)  # objectives are counts
         solver.run()
@@ -147,7 +151,10 @@ class Model:
         if status == highspy.HighsModelStatus.kInfeasible:
             return Found([], -INFINITY)
         proven = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kSolutionLimit)
-        bound = float(solver.getInfo().mip_dual_bound) if proven else INFINITY
+        info = solver.getInfo()
+        # A model without integers is solved as such, and the bound of a search stays 0.
+        value = info.mip_dual_bound if any(self._integers) else info.objective_function_value
+        bound = float(value) if proven else INFINITY
         return Found(list(solution.col_value) if solution.value_valid else [], INFINITY if math.isnan(bound) else bound)
 
     def _solver(self, *, whole: bool) -> t.Any:  # noqa: ANN401 - the solver has no types

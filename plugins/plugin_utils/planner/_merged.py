@@ -23,6 +23,8 @@ from ansible_collections.vfio.migration.plugins.plugin_utils.planner._rooms impo
 
 COLUMNS: t.Final = 10_000
 """With more columns whole numbers are not even tried: the first node may take minutes."""
+WORK: t.Final = 1_000_000
+"""Columns times nodes of a search where only hosts are whole."""
 
 
 class Merged:
@@ -38,16 +40,25 @@ class Merged:
 
     def relaxed(self, aim: Aim, emptied: int) -> float | None:
         """No solution that empties so many hosts reaches more; None when the solver gave up."""
-        model = self._model(aim, emptied)
+        model = self._model(aim, emptied)[0]
         answer = model.relaxed()
         return None if answer is None else model.bound(answer.duals)
 
+    def emptying(self, aim: Aim, emptied: int, asked: int) -> float:
+        """The same where each host is emptied or not, and only VMs have any numbers; or one less than what is asked for
+        when there is no solution as good as that."""
+        model, drains, aims = self._model(aim, emptied)
+        model.free(set(range(model.size)).difference(drains))
+        model.row(asked, dict.fromkeys(aims, 1.0), INFINITY)
+        return max(asked - 1.0, model.solve(max(1, WORK // model.size)).bound)
+
     def whole(self, aim: Aim, emptied: int, nodes: int) -> float | None:
         """The same in whole numbers, as far as so many nodes prove it; None where the model is too large to try."""
-        model = self._model(aim, emptied)
+        model = self._model(aim, emptied)[0]
         return None if model.size > COLUMNS else model.solve(nodes).bound
 
-    def _model(self, aim: Aim, emptied: int) -> Model:
+    def _model(self, aim: Aim, emptied: int) -> tuple[Model, list[int], list[int]]:
+        """The model, its columns for drained hosts, and those that it maximises."""
         crowd, model = self._crowd, Model()
         drains, leaving = demanded(crowd, model, emptied)
         cover: list[dict[int, float]] = [{column: -1.0} for column in leaving]
@@ -55,8 +66,9 @@ class Merged:
             self._host(model, place, cover)
         for row in cover:
             model.row(0, row, INFINITY)
-        model.aim(drains if aim == "hosts" else leaving)
-        return model
+        aims = drains if aim == "hosts" else leaving
+        model.aim(aims)
+        return model, drains, aims
 
     def _host(self, model: Model, place: int, cover: list[dict[int, float]]) -> None:
         """Columns and rows of one class of hosts; what it takes of each class of VMs is added to ``cover``."""

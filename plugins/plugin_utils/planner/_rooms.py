@@ -35,6 +35,10 @@ class Pick(t.NamedTuple):
     seat: int
 
 
+Way = tuple[Pick, Stock, int]
+"""A seat for a device, what is left of the parent then, and 1 when the answer is unknown."""
+
+
 class Option(t.NamedTuple):
     """One way for a state to take a VM."""
 
@@ -67,8 +71,11 @@ class Rooms:
         self._kinds = kinds
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
+        self._open: list[frozenset[int]] = []
+        """For each state the needs that it has a seat for; most states have none for most VMs."""
+        self._alike: dict[frozenset[int], frozenset[int]] = {}
         self._options: dict[tuple[int, Demand], tuple[Option, ...]] = {}
-        self._takes: dict[Stock, dict[int, tuple[tuple[int, Left, int], ...]]] = {}
+        self._takes: dict[Stock, dict[int, tuple[Way, ...]]] = {}
         self.complete = True
         """False once ways were left out: what is known of a state is then not all there is."""
         self.work = 0
@@ -80,6 +87,8 @@ class Rooms:
         if known is None:
             known = self._numbers[state] = len(self.states)
             self.states.append(state)
+            needs = frozenset().union(*map(self._taking, dict.fromkeys(state.stocks)))
+            self._open.append(self._alike.setdefault(needs, needs))
         return known
 
     def of(self, host: Host) -> int:
@@ -94,6 +103,8 @@ class Rooms:
 
     def options(self, state: int, wanted: Demand) -> tuple[Option, ...]:
         """Every state that may follow when it takes such a VM, those with fewest unknown answers first."""
+        if not self._open[state].issuperset(wanted[0]):
+            return ()
         found = self._options.get((state, wanted))
         if found is None:
             found = self._options[state, wanted] = self._work_out(self.states[state], wanted)
@@ -103,8 +114,6 @@ class Rooms:
         needs, cpus, memory = wanted
         limits = (_less(state.incoming, 1), _less(state.cpus, cpus), _less(state.memory, memory))
         if any(each is not None and each < 0 for each in limits):
-            return ()
-        if not all(any(need in self._taking(stock) for stock in state.stocks) for need in needs):
             return ()
         ways: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {state.stocks: (0, ())}
         most = max(1, WAYS * SHORT**2 // max(SHORT, len(needs)) ** 2)
@@ -125,28 +134,29 @@ class Rooms:
         found: dict[tuple[Stock, ...], tuple[int, tuple[Pick, ...]]] = {}
         for stocks, (unknown, picks) in ways.items():
             for stock in dict.fromkeys(stocks):
-                for seat, after, guess in self._taking(stock).get(need, ()):
+                for pick, after, guess in self._taking(stock).get(need, ()):
                     self.work += 1
                     rest = list(stocks)
                     rest.remove(stock)
-                    key = tuple(sorted([*rest, (stock[0], after)]))
-                    way = (unknown + guess, (*picks, Pick(stock, seat)))
+                    key = tuple(sorted([*rest, after]))
+                    way = (unknown + guess, (*picks, pick))
                     if key not in found or way < found[key]:
                         found[key] = way
         return found
 
-    def _taking(self, stock: Stock) -> dict[int, tuple[tuple[int, Left, int], ...]]:
-        """Need -> every seat that takes it now, what is left then, and 1 when the answer is unknown."""
+    def _taking(self, stock: Stock) -> dict[int, tuple[Way, ...]]:
+        """Need -> every seat that takes it now."""
         found = self._takes.get(stock)
         if found is None:
             kind = self._kinds[stock[0]]
-            ways: dict[int, list[tuple[int, Left, int]]] = {}
+            ways: dict[int, list[Way]] = {}
             for number, seat in enumerate(kind.seats):
-                after = kind.take(stock[1], number)
-                if after is None:
+                left = kind.take(stock[1], number)
+                if left is None:
                     continue
+                pick, after = Pick(stock, number), (stock[0], left)
                 for need in seat.yes | seat.maybe:
-                    ways.setdefault(need, []).append((number, after, int(need not in seat.yes)))
+                    ways.setdefault(need, []).append((pick, after, int(need not in seat.yes)))
             found = self._takes[stock] = {need: tuple(seats) for need, seats in sorted(ways.items())}
         return found
 

@@ -143,6 +143,25 @@ def test_the_bounds_of_the_merged_model_hold(given_problem: Problem) -> None:
         assert relaxed is not None
         assert whole is not None
         assert math.floor(relaxed + _highs.SLACK) >= math.floor(whole + _highs.CAUTION) >= most
+        for asked in range(most + 2):
+            emptying = math.floor(model.emptying(aim, floor, asked) + _highs.CAUTION)
+            assert math.floor(relaxed + _highs.SLACK) >= emptying or emptying == asked - 1
+            assert emptying >= most
+
+
+def test_hosts_that_are_whole_prove_what_any_numbers_do_not() -> None:
+    """Each two of four hosts have a VM that the one place for both takes: half of each is two hosts."""
+    pairs = list(itertools.combinations(range(4), 2))
+    seats = (Seat("t", frozenset({need}), frozenset(), frozenset(), None) for need in range(len(pairs)))
+    known = tuple(Kind(False, (seat,), ((1,),)) for seat in seats)
+    parents = tuple(Parent(f"p{kind}", kind, (1,), (1,)) for kind in range(len(known)))
+    drained = (Host(f"d{number}", (), False, True, f"d{number}", None, None, None) for number in range(4))
+    vms = tuple(Vm(f"v{need}-{host}", host, (need,), ("x",)) for need, pair in enumerate(pairs) for host in pair)
+    problem = Problem((*drained, Host("h", parents, True, False, "h", None, None, None)), known, vms)
+    model = _merged.Merged(_crowded(problem), known)
+    assert model.relaxed("hosts", 0) == pytest.approx(2)
+    assert model.emptying("hosts", 0, 2) == 1
+    assert model.emptying("vms", 1, 7) == 6
 
 
 @given(given_problem=tiny())

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
 from ansible_collections.vfio.migration.plugins.plugin_utils._contracts import ContractError
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _assemble, _evacuation
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import fleet_data as data
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.evacuations import (
     Facts,
@@ -468,7 +468,7 @@ def test_the_order_of_the_facts_does_not_matter(options: dict[str, t.Any]) -> No
 
 _PROGRAM = """
 import json, sys
-from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
+from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _assemble, _evacuation
 given = json.load(sys.stdin)
 json.dump([_evacuation.plan(given["facts"], one, given["now"], 86400) for one in given["options"]], sys.stdout)
 """
@@ -525,6 +525,11 @@ def test_the_fingerprint_is_of_all_that_matters(change: t.Callable[[Facts], obje
     after = planned(facts, drain("hv1"))
     assert planning(before)["inputs"]["fingerprint"] != planning(after)["inputs"]["fingerprint"]
     assert before["id"] != after["id"]
+
+
+@pytest.mark.parametrize("part", [{"a": [1, 2]}, [{"a": 1}, [2, None]], ("x", "y"), [], None])
+def test_the_text_of_the_fingerprint_is_that_of_the_whole(part: object) -> None:
+    assert "".join(_assemble._texts([part, part])) == json.dumps(part, separators=(",", ":")) * 2
 
 
 @given(
