@@ -218,12 +218,9 @@ def _overrides(plan: _model.Plan | None, hosts: list[_nodes.Host]) -> tuple[_pol
     planning = plan["planning"] if plan else None
     said = (planning["policy"].get("capacity") if planning else None) or []
     known = {None, *(host.name for host in hosts)}
-    entries = said
     if isinstance(said, list):
-        entries = [one for one in said if not isinstance(one, dict) or one.get("host") in known]
-    if not entries or not hosts:
-        return ()
-    return _policy.read({"drain": [hosts[0].name], "capacity": entries}, hosts).capacity
+        said = [one for one in said if not isinstance(one, dict) or one.get("host") in known]
+    return _policy.capacity(said, hosts)
 
 
 def _used(snapshot: _model.Snapshot) -> dict[str | None, collections.Counter[str | None]]:

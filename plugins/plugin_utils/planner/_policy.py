@@ -144,10 +144,7 @@ def read(options: t.Mapping[str, object], hosts: t.Sequence[_nodes.Host]) -> Pol
         conduct=_conduct(given["workloads"], fleet, wrong),
         uuid_policy=_choice(given["uuid_policy"], "uuid_policy", wrong, t.get_args(_UuidPolicy)),
         allow_unknown=fleet.allowed(given["allow_unknown"], "allow_unknown"),
-        capacity=tuple(
-            _override(each, f"capacity[{number}]", fleet, wrong)
-            for number, each in enumerate(_items(given["capacity"], "capacity", wrong))
-        ),
+        capacity=_overrides(given["capacity"], fleet, wrong),
         persist=_flag(given["persist"], "persist", wrong),
         id=_plan_id(given["id"], wrong),
     )
@@ -158,6 +155,15 @@ def read(options: t.Mapping[str, object], hosts: t.Sequence[_nodes.Host]) -> Pol
     if wrong:
         raise ContractError("; ".join(wrong))
     return policy
+
+
+def capacity(value: object, hosts: t.Sequence[_nodes.Host]) -> tuple[Override, ...]:
+    """Check the option of this name alone. Raises ContractError with every mistake at once."""
+    wrong: list[str] = []
+    found = _overrides(value, _Fleet(hosts, wrong), wrong)
+    if wrong:
+        raise ContractError("; ".join(wrong))
+    return found
 
 
 class _Fleet:
@@ -316,6 +322,11 @@ def _spare(value: object, where: str, wrong: list[str]) -> Spare:
 
 
 _SELECTORS = ("driver", "vendor", "type", "host", "parent")
+
+
+def _overrides(value: object, fleet: _Fleet, wrong: list[str]) -> tuple[Override, ...]:
+    entries = enumerate(_items(value, "capacity", wrong))
+    return tuple(_override(each, f"capacity[{number}]", fleet, wrong) for number, each in entries)
 
 
 def _override(value: object, where: str, fleet: _Fleet, wrong: list[str]) -> Override:

@@ -19,7 +19,6 @@ UUID = "11111111-0000-4000-8000-000000000001"
 GOOD, BAD = "0000:3b:00.0", "0000:3c:00.0"
 TYPE = "nv-1"
 NODE = f"parents/{BAD}/types/{TYPE}/migration_version"
-DEVICE_NODE = f"devices/{UUID}/migration_version"
 
 SCENARIO: dict[str, t.Any] = {
     "version": 1,
