@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import operator
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils._model import (
@@ -474,9 +475,9 @@ def _becoming(fleet: _Fleet) -> dict[str, dict[tuple[str, str | None], int]]:
 
 
 def _passthrough(snapshot: Snapshot, leaving: t.Collection[str]) -> t.Iterator[tuple[str, int, int]]:
-    """VFIO devices with room: now (1 or 0), and when those that are to move have gone."""
+    """VFIO devices with room, in order of their ids: now (1 or 0), and when those that are to move have gone."""
     taken = {device for workload in snapshot["workloads"] for device in workload["devices"]}
-    for device in snapshot["devices"]:
+    for device in sorted(snapshot["devices"], key=operator.itemgetter("id")):
         if device["kind"] == "vfio":
             free = device["in_use_by"] == [] and device["id"] not in taken
             if free or device["id"] in leaving:

@@ -31,10 +31,10 @@ def owners(snapshot: Snapshot) -> list[Owner]:
     """The workloads of a host in order of their ids. An idle device that nobody has belongs to none."""
     found: dict[str, Owner] = {}
     taken: set[str] = set()
-    for workload in sorted(snapshot["workloads"], key=lambda each: each["id"]):
+    for workload in sorted(snapshot["workloads"], key=lambda each: (each["id"], each["name"] or "", each["kind"])):
         nature: Nature = "vm" if workload["kind"] == "qemu" else "process"
         _add(found, Owner(workload["id"], workload["name"], nature, tuple(workload["devices"])), taken)
-    for device in snapshot["devices"]:
+    for device in sorted(snapshot["devices"], key=lambda each: each["id"]):
         if device["id"] not in taken and device["in_use_by"] != []:
             _add(found, _holder(device), taken)
     return [found[name] for name in sorted(found)]

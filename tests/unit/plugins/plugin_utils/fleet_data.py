@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -178,3 +179,21 @@ def host(*parts: t.Any, verdicts: t.Sequence[dict[str, t.Any]] = (), **more: t.A
             "notes": [],
         }
     return facts
+
+
+def mixed(facts: Facts, chance: random.Random) -> Facts:
+    """The same facts in another order; only that of answers means something, for the later of two counts."""
+    return t.cast("Facts", _mixed(facts, chance))
+
+
+def _mixed(value: object, chance: random.Random, ordered: bool = False) -> object:
+    if isinstance(value, dict):
+        keys = list(value)
+        chance.shuffle(keys)
+        return {key: _mixed(value[key], chance, key == "verdicts") for key in keys}
+    if isinstance(value, list):
+        items = [_mixed(each, chance) for each in value]
+        if not ordered:
+            chance.shuffle(items)
+        return items
+    return value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import typing as t
 
 import pytest
@@ -200,16 +201,8 @@ def test_once_answered_nothing_is_asked_again_and_nothing_is_left_unasked(facts:
 
 @FEW
 @given(fleets(), st.randoms(use_true_random=False))
-def test_order_and_later_changes_of_the_input_do_not_matter(facts: Facts, random: t.Any) -> None:
-    shuffled = copy.deepcopy(facts)
-    for own in shuffled.values():
-        for parent in own["vfio_migration"]["parents"]:
-            random.shuffle(parent["types"])
-        random.shuffle(own["vfio_migration"]["parents"])
-        random.shuffle(own["vfio_migration"]["devices"])
-    names = list(shuffled)
-    random.shuffle(names)
-    shuffled = {name: shuffled[name] for name in names}
+def test_order_and_later_changes_of_the_input_do_not_matter(facts: Facts, chance: random.Random) -> None:
+    shuffled = fleet_data.mixed(facts, chance)
     for stage in (probe_requests, pairings):
         before = stage(facts, fleet_data.DAY, NOW)
         text = json.dumps(before)
