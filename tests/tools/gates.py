@@ -37,6 +37,16 @@ def unit(session: Session) -> None:
     session.run("pytest", "-q", "-n", "auto", "tests/unit")
 
 
+ROUNDS = 10
+
+
+def explore(session: Session) -> None:
+    """The property tests over and over, each time with other examples; a gate always has the same."""
+    words = ("pytest", "-q", "-n", "auto", "-m", "hypothesis", "--hypothesis-profile", "explore", "tests/unit")
+    for _round in range(ROUNDS):
+        session.run(*words)
+
+
 NO_BINDING = "no Python here has libvirt's binding: install python3-libvirt."
 QUICK = "not thorough"
 """Without whole playbooks and the crash at every step, which take minutes."""
@@ -201,6 +211,7 @@ SUITES: dict[str, tuple[Step, ...]] = {
         Step("simulated fleet, over SSH, less the thorough tests", quick(over_ssh)),
     ),
     "sanity": tuple(SANITY.values()),
+    "explore": (Step("property tests with new examples", explore),),
     **PARTS,
     "all": tuple(itertools.chain.from_iterable(PARTS.values())),
 }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes, _pairing
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _fold, _policy
@@ -15,7 +15,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import f
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
 
-FEW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=100)
 PLAIN = ("drain", "incoming")
 
 

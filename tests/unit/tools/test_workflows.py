@@ -39,9 +39,15 @@ def words(name: str) -> list[list[str]]:
 
 
 def test_every_gate_is_run_by_some_job_and_by_one_only() -> None:
-    parts = [part for command, part in words("ci.yml") if command == "test"]
+    parts = [part for command, part in words("ci.yml") if command == "test" and part != "explore"]
     run = [step.name for part in parts for step in gates.SUITES[part]]
     assert sorted(run) == sorted(step.name for step in gates.SUITES["all"])
+
+
+def test_new_examples_are_looked_for_beside_the_gates_of_a_change() -> None:
+    (job,) = (each for each in jobs(WORKFLOWS[0]).values() if ["test", "explore"] in list(commands(each)))
+    assert job["if"] == "github.event_name == 'schedule' || github.event_name == 'workflow_dispatch'"
+    assert not set(gates.SUITES["explore"]) & set(gates.SUITES["all"])
 
 
 def test_a_release_is_built_after_its_gates() -> None:

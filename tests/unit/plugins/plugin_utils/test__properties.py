@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import typing as t
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -29,7 +28,7 @@ STRINGS = ["a", "{{ 1 + 1 }}"]
 VENDORS = ["pci:1"] * 6 + ["pci:2", "pci:2", None]
 FUTURE = "2026-11-22T13:00:00Z"
 SPEAKS = st.sampled_from([*STRINGS * 5, None, "!ENODEV", "?hung", "~empty"])
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=200)
 
 
 @st.composite

@@ -159,7 +159,7 @@ def test_names_from_hosts_are_harmless(hostile: str) -> None:
 HOSTILE = st.text(max_size=300) | st.sampled_from(["\x1b]0;x\x07", "a b " * 900, "\r", "\\", "ws\u2028"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names=st.tuples(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE), details=st.lists(HOSTILE, max_size=9))
 def test_every_line_is_printable_and_fits(names: tuple[str, str, str, str, str], details: list[str]) -> None:
     host, device, vm, kind, string = names
@@ -180,7 +180,7 @@ def test_every_line_is_printable_and_fits(names: tuple[str, str, str, str, str],
         assert len(line) <= _report.WIDTH
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers())
 def test_the_order_of_the_input_does_not_matter(seed: int) -> None:
     pairings = large(30)

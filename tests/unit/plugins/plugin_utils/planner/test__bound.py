@@ -96,7 +96,7 @@ def tiny(draw: st.DrawFn) -> Problem:
 
 
 @given(given_problem=tiny())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_no_solution_is_better_than_the_bound(given_problem: Problem) -> None:
     best = exhaustive.best(given_problem)
     proof = _bound.improve(given_problem, NOTHING, keep)
@@ -114,7 +114,7 @@ def test_no_solution_is_better_than_the_bound(given_problem: Problem) -> None:
 
 @pytest.mark.parametrize("rounds", [1, 60], ids=["before all loads are found", "with all loads"])
 @given(given_problem=tiny())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_bound_of_configurations_holds(rounds: int, given_problem: Problem) -> None:
     crowd = _crowded(given_problem)
     assume(crowd.demands)
@@ -132,7 +132,7 @@ def test_the_bound_of_configurations_holds(rounds: int, given_problem: Problem) 
 
 
 @given(given_problem=tiny())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_bounds_of_the_merged_model_hold(given_problem: Problem) -> None:
     crowd = _crowded(given_problem)
     assume(crowd.demands)
@@ -165,7 +165,7 @@ def test_hosts_that_are_whole_prove_what_any_numbers_do_not() -> None:
 
 
 @given(given_problem=tiny())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_paths_find_what_is_there_and_nothing_else(given_problem: Problem) -> None:
     given_problem = dataclasses.replace(
         given_problem, vms=tuple(dataclasses.replace(vm, groups=()) for vm in given_problem.vms)
@@ -199,7 +199,7 @@ def _aims(crowd: _crowd.Crowd, best: exhaustive.Best) -> list[tuple[_configurati
     rows=st.lists(st.tuples(st.lists(st.integers(-2, 3), min_size=3, max_size=3), st.integers(0, 6)), max_size=3),
     duals=st.lists(st.floats(-2, 2), min_size=3, max_size=3),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_weights_of_rows_give_a_bound(rows: list[tuple[list[int], int]], duals: list[float]) -> None:
     model = _highs.Model()
     columns = [model.column(2, integer=True) for _time in range(3)]
@@ -215,7 +215,7 @@ def test_any_weights_of_rows_give_a_bound(rows: list[tuple[list[int], int]], dua
 
 
 @given(given_problem=tiny(), prices=st.lists(st.integers(0, 3), min_size=5, max_size=5))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_dearest_load_fits_and_none_is_dearer(given_problem: Problem, prices: list[int]) -> None:
     crowd = _crowded(given_problem)
     found = _configurations.Loads(crowd).best([float(price) for price in prices])

@@ -9,7 +9,7 @@ import itertools
 import typing as t
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner._capacity import Model, derive
@@ -28,7 +28,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.
 )
 
 Counts = dict[str, int]
-OFTEN = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+OFTEN = settings(max_examples=100)
 
 NVIDIA = {"a": "num_heads=4, framebuffer=5G, max_instance=8", "b": "framebuffer=10240M, max_instance=4"}
 GVT = {

@@ -14,7 +14,7 @@ import sys
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _plan
@@ -540,7 +540,6 @@ def test_the_text_of_the_fingerprint_is_that_of_the_whole(part: object) -> None:
     concurrent=st.sampled_from([None, 1, 2]),
     incoming=st.sampled_from([None, 1, 2]),
 )
-@settings(deadline=None)
 def test_every_plan_is_valid(
     rooms: list[int],
     vms: list[tuple[int, int]],

@@ -10,7 +10,7 @@ import random
 import typing as t
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils import _nodes
@@ -396,7 +396,7 @@ OPTIONS = st.sampled_from(
 
 
 @given(facts=fleets(), options=OPTIONS, chance=st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80)
 def test_any_fleet_folds_the_same_in_any_order(facts: Facts, options: dict[str, t.Any], chance: random.Random) -> None:
     found = folded(facts, options)
     again = folded(data.mixed(facts, chance), options)
@@ -404,7 +404,7 @@ def test_any_fleet_folds_the_same_in_any_order(facts: Facts, options: dict[str, 
 
 
 @given(facts=fleets(), options=OPTIONS)
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80)
 def test_any_fleet_folds_into_a_problem_that_holds_together(facts: Facts, options: dict[str, t.Any]) -> None:
     found = folded(facts, options)
     problem = found.problem

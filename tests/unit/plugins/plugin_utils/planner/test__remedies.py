@@ -9,7 +9,7 @@ import copy
 import re
 import typing as t
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import _evacuation
@@ -17,7 +17,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import f
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import fleets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=150)
 
 
 MODELS = [

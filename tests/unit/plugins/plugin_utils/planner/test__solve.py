@@ -18,7 +18,7 @@ import typing as t
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.plugin_utils.planner import (
@@ -50,7 +50,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner 
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.problems import Shape
 
 MODULE = "ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.problems"
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=100)
 NEEDS = range(3)
 
 

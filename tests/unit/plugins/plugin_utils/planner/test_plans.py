@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import random
-import typing as t
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
@@ -22,7 +21,7 @@ from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils import f
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner import exhaustive, fleets
 from ansible_collections.vfio.migration.tests.unit.plugins.plugin_utils.planner.fleets import Case
 
-FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=80)
 
 
 def planned(case: Case) -> tuple[_model.Plan, list[str]]:
