@@ -66,14 +66,14 @@ class ActionModule(ActionBase):
         pairings = _pairings(args["pairings"])
         hosts = _hosts(pairings, task_vars or {})
         snapshots = {host.name: host.snapshot for host in hosts if host.snapshot}
-        report = _build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")))
+        verdicts = {host.name: host.verdicts for host in hosts if host.verdicts}
+        report = _build(pairings, snapshots, _planned(args["plan"] or pairings.get("plan")), verdicts)
         text = _report.render_text(report, args["dest"])
         if args["show"]:
             # A result with line breaks is shown as escaped JSON; this is shown as it is.
             Display().display(text)
         changed = _pages(report, args, dry=self._task.check_mode)
         if args["dest"]:
-            verdicts = {host.name: host.verdicts for host in hosts if host.verdicts}
             contents = _report.contents(report, snapshots, verdicts)
             changed |= _write(pathlib.Path(args["dest"]), contents, dry=self._task.check_mode)
         failures = _report.failures(report, args["fail_on"])
@@ -85,10 +85,13 @@ class ActionModule(ActionBase):
 
 
 def _build(
-    pairings: _model.Pairings, snapshots: dict[str, _model.Snapshot], plan: _model.Plan | None
+    pairings: _model.Pairings,
+    snapshots: dict[str, _model.Snapshot],
+    plan: _model.Plan | None,
+    verdicts: dict[str, _model.VerdictSet],
 ) -> _report.Report:
     try:
-        return _report.build(pairings, snapshots, plan)
+        return _report.build(pairings, snapshots, plan, verdicts)
     except _contracts.ContractError as error:
         raise AnsibleActionFail(f"{NAME}: the plan's planning.policy: {error}.") from None  # else it is said twice
 

@@ -14,7 +14,14 @@ import re
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _itinerary, _overview, _readiness, _reasons, _report
+from ansible_collections.vfio.migration.plugins.plugin_utils import (
+    _itinerary,
+    _notes,
+    _overview,
+    _readiness,
+    _reasons,
+    _report,
+)
 
 ROWS: t.Final = 40
 """Of one table; the largest trackers take 65,536 characters."""
@@ -46,6 +53,7 @@ def render(report: _report.Report, fingerprint: str) -> str:
         _capacity(report["capacity"]),
         _plan(report["plan"]),
         _findings(pairings["findings"]),
+        _noted(report["notes"]),
         [f"<!-- fingerprint {fingerprint} -->"],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -136,9 +144,11 @@ def _who(one: _readiness.Standing, report: _report.Report) -> str:
     return f"{text(one['device'] or vm or '')} on {text(one['host'])}"
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
-    return ", ".join(names[:NAMES]) + more
+def _some(names: list[str], count: int = 0) -> str:
+    """The first of them; ``count`` is how many there are, where that is more than were given."""
+    more = max(len(names), count) - NAMES
+    shown = f" and {more} more" if more > 0 else ""
+    return ", ".join(names[:NAMES]) + shown
 
 
 def _capacity(groups: list[_overview.Usage]) -> list[str]:
@@ -192,3 +202,12 @@ def _findings(findings: list[_model.Finding]) -> list[str]:
         for one in ranked
     ]  # fmt: skip
     return _section("Findings", _table(("Finding", "Hosts", "Item", "What, and what to do"), rows))
+
+
+def _noted(notes: list[_notes.Noted]) -> list[str]:
+    rows = [
+        [_some([text(host) for host in one["hosts"]]), _some([text(item) for item in one["items"]], one["count"]),
+         text(one["detail"], 300)]
+        for one in notes
+    ]  # fmt: skip
+    return _section("Notes of hosts", _table(("Hosts", "Item", "What was dropped or is not known"), rows))

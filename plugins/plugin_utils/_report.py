@@ -19,7 +19,7 @@ import textwrap
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _overview, _readiness, _reasons
+from ansible_collections.vfio.migration.plugins.plugin_utils import _notes, _overview, _readiness, _reasons
 
 WIDTH: t.Final = 100
 """No line is wider, whatever the fleet says."""
@@ -67,6 +67,7 @@ class Report(t.TypedDict):
     drains: list[_overview.Drain]
     capacity: list[_overview.Usage]
     plan: _model.Plan | None
+    notes: list[_notes.Noted]
 
 
 class HostFacts(t.TypedDict):
@@ -101,8 +102,9 @@ def build(
     pairings: _model.Pairings,
     snapshots: t.Mapping[str, _model.Snapshot] | None = None,
     plan: _model.Plan | None = None,
+    verdicts: t.Mapping[str, _model.VerdictSet] | None = None,
 ) -> Report:
-    """Judge the fleet; snapshots add the names of VMs, who holds a device, and capacity.
+    """Judge the fleet; snapshots add the names of VMs, who holds a device, capacity and, with verdicts, notes.
 
     Raises ContractError for a plan whose word on capacity makes no sense.
     """
@@ -122,6 +124,7 @@ def build(
         "drains": _overview.drains(pairings, devices, workloads, snapshots, plan),
         "capacity": _overview.capacity(snapshots, plan),
         "plan": plan,
+        "notes": _notes.collect(snapshots, verdicts),
     }
 
 
@@ -378,7 +381,7 @@ def advice(report: Report) -> list[str]:
         known = _reasons.REASONS.get(reason or "")
         found.append(known.do if known else None)
     if not report["devices"]:
-        found.append("No VFIO device was found. What was dropped, and why, stands in the notes of the JSON file.")
+        found.append("No VFIO device was found. What was dropped, and why, stands in the notes of the report's files.")
     lines = [line for line in dict.fromkeys(found) if line]
     if not lines and report["summary"]["devices"]["ready"]:
         lines = ["Nothing stands in the way."]
@@ -453,7 +456,7 @@ def fingerprint(report: Report) -> str:
     """SHA-256 of all that a report says but for what passes, see ``differ``; renderings are compared by it."""
     held = contents(report, {}, {})
     names = sorted([*key, name] for key, name in report["names"].items())
-    lines = (_timeless(json.dumps(part)) for part in (held, names))
+    lines = (_timeless(json.dumps(part)) for part in (held, names, report["notes"]))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -15,9 +15,19 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.vfio.migration.plugins.module_utils import _model
-from ansible_collections.vfio.migration.plugins.plugin_utils import _itinerary, _overview, _readiness, _reasons, _report
+from ansible_collections.vfio.migration.plugins.plugin_utils import (
+    _itinerary,
+    _notes,
+    _overview,
+    _readiness,
+    _reasons,
+    _report,
+)
 
 Row = list[t.Any]
+
+NOTES: t.Final = 2000
+"""Notes in the page, those of most hosts first; a fleet has more only when every host has some of its own."""
 
 LONG: t.Final = 5000
 """Characters of a text that are shown; a migration string has at most 4,096 bytes."""
@@ -50,6 +60,9 @@ class View(t.TypedDict):
     capacity: list[Row]
     plan: dict[str, t.Any] | None
     findings: list[Row]
+    notes: list[Row]
+    unshown: int
+    """Notes that are left out."""
 
 
 class Words:
@@ -97,6 +110,8 @@ def build(report: _report.Report) -> View:
         capacity=[_usage(one, words) for one in report["capacity"]],
         plan=_plan(plan, words) if plan else None,
         findings=_findings(pairings["findings"], words),
+        notes=[_noted(one, words) for one in report["notes"][:NOTES]],
+        unshown=max(0, len(report["notes"]) - NOTES),
         words=words.texts,
     )
 
@@ -322,3 +337,13 @@ def _findings(findings: list[_model.Finding], words: Words) -> list[Row]:
             ]
         )
     return rows
+
+
+def _noted(one: _notes.Noted, words: Words) -> Row:
+    return [
+        words(one["reason"].replace("_", " ")),
+        words.all(one["hosts"]),
+        words.all(one["items"]),
+        one["count"],
+        words(one["detail"]),
+    ]

@@ -17,6 +17,10 @@ const PAGE = 25;
 const MEMBERS = 100;
 const LONG = 160;
 const HEAD = 56;
+const ROW = 26;
+const SIDE = 180; // names of rows
+const SMALL_SIDE = 110; // and in a narrow window
+const TALL = 8000; // pixels that a picture may be high on paper
 const SHEET = 680; // pixels of a page of paper
 const MAX_ROWS = 60;
 const MAX_COLUMNS = 120;
@@ -75,9 +79,11 @@ function state(number, names) {
 
 const charts = [];
 
-function chart(parent, height, label, option) {
+/** height, option: (width, whether it is for paper) -> pixels, and what ECharts draws; least: pixels, else it is scrolled. */
+function chart(parent, height, label, option, least = 0) {
   const box = el("div", {class: "chart", role: "img", "aria-label": label});
-  box.style.height = `${height}px`;
+  box.style.minWidth = `${least}px`;
+  box.style.height = `${height(SHEET, false)}px`;
   parent.append(box);
   const one = {box, option, height, made: null};
   charts.push(one);
@@ -89,7 +95,9 @@ function draw(one, width) {
   if (!one.box.isConnected || (!width && !one.box.clientWidth)) {
     return; // drawn when its block is opened
   }
-  const size = {width: width || one.box.clientWidth, height: one.height};
+  const size = {width: width || one.box.clientWidth};
+  size.height = one.height(size.width, Boolean(width));
+  one.box.style.height = `${size.height}px`;
   if (!one.made) {
     one.made = echarts.init(one.box, null, {renderer: "canvas", ...size});
     if (one.ready) {
@@ -99,8 +107,23 @@ function draw(one, width) {
     one.made.resize(size);
   }
   const text = {color: color("ink"), fontFamily: getComputedStyle(document.body).fontFamily};
-  one.made.setOption({animation: false, textStyle: text, ...one.option(size.width)}, true);
+  one.made.setOption({animation: false, textStyle: text, ...one.option(size.width, Boolean(width))}, true);
   one.made.getZr().flush();
+  if (width) {
+    one.box.querySelectorAll("canvas").forEach(still);
+  }
+}
+
+/** Chromium prints what was just drawn stroke by stroke, and loses most of them; one picture is printed as it is. */
+function still(canvas) {
+  const copy = el("canvas", {width: canvas.width, height: canvas.height});
+  copy.getContext("2d").drawImage(canvas, 0, 0);
+  const context = canvas.getContext("2d");
+  context.save();
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.globalCompositeOperation = "copy";
+  context.drawImage(copy, 0, 0);
+  context.restore();
 }
 
 function redraw(width) {
@@ -186,17 +209,20 @@ function search(text) {
  */
 function heatMap(parent, grid) {
   const at = new Map(grid.cells.map((cell, number) => [`${cell[0]},${cell[1]}`, number]));
-  const height = 26 * grid.rows.length + HEAD + 2;
   const say = el("p", {class: "state", role: "status"});
   let cursor = null;
-  const scroll = el("div", {class: "scroll"});
+  // The names of rows stay where they are when the cells are scrolled; on paper they are part of the picture.
+  const sides = el("div", {class: "rows", "aria-hidden": "true"}, ...grid.rows.map(row => el("div", {title: row}, el("span", {}, row))));
+  const scroll = el("div", {class: "scroll map"}, sides);
   parent.append(scroll, say);
-  const one = chart(scroll, height, grid.label, width => option(grid, width));
-  const least = 190 + 14 * grid.columns.length;
-  one.box.style.minWidth = `${Math.min(least, 4000)}px`;
+  const side = () => matchMedia("(max-width: 560px)").matches ? SMALL_SIDE : SIDE; // as in page.css
+  const one = chart(scroll, (width, printed) => strips(grid, width, printed).length * stripHeight(grid), grid.label,
+    (width, printed) => option(grid, width, printed ? SIDE : side(), printed), side() + 10 + leastCell(grid) * grid.columns.length);
   one.box.tabIndex = 0;
   one.box.setAttribute("role", "application");
   one.box.setAttribute("aria-label", `${grid.label}. Arrow keys choose a cell, Enter opens it.`);
+
+  const cellWidth = () => (one.box.clientWidth - side() - 10) / grid.columns.length;
 
   function show(row, column) {
     cursor = [row, column];
@@ -205,6 +231,8 @@ function heatMap(parent, grid) {
     if (number !== undefined) {
       one.made.dispatchAction({type: "highlight", seriesIndex: 0, dataIndex: number});
     }
+    const right = side() + (column + 1) * cellWidth();
+    scroll.scrollLeft = Math.max(right - scroll.clientWidth, Math.min(scroll.scrollLeft, column * cellWidth()));
     say.textContent = number === undefined
       ? `${grid.rows[row]}, ${grid.columns[column]}: ${grid.nothing}` : grid.say(grid.cells[number]);
   }
@@ -228,6 +256,13 @@ function heatMap(parent, grid) {
   });
   one.ready = made => {
     made.on("mouseover", event => event.seriesType === "heatmap" && show(...grid.cells[event.dataIndex]));
+    // A head is often cut off.
+    made.getZr().on("mousemove", ({offsetX, offsetY}) => {
+      const column = Math.floor((offsetX - side()) / cellWidth());
+      if (offsetY < HEAD && column in grid.columns) {
+        say.textContent = grid.columns[column];
+      }
+    });
     made.on("click", event => {
       if (event.seriesType === "heatmap") {
         show(...grid.cells[event.dataIndex]);
@@ -241,38 +276,66 @@ function heatMap(parent, grid) {
   return one;
 }
 
-function option(grid, width) {
-  const cell = (width - 190) / grid.columns.length;
+/** So wide that a cell has its word; few columns also have room for what they are. */
+const leastCell = grid => grid.columns.length > 14 ? 40 : 72;
+const stripHeight = grid => ROW * grid.rows.length + HEAD + 2;
+
+/** Where the columns of each strip begin and end: paper can not be scrolled, so a wide grid is cut into strips. */
+function strips(grid, width, printed) {
+  const all = grid.columns.length;
+  const fitting = Math.max(1, Math.floor((width - SIDE - 10) / leastCell(grid)));
+  const most = Math.floor(TALL / stripHeight(grid));
+  if (!printed || all <= fitting || Math.ceil(all / fitting) > most) {
+    return [[0, all]];
+  }
+  return Array.from({length: Math.ceil(all / fitting)}, (_, number) => [number * fitting, Math.min(all, (number + 1) * fitting)]);
+}
+
+function option(grid, width, side, printed) {
+  const parts = strips(grid, width, printed);
+  // All strips have cells of one width.
+  const cell = (width - side - 10) / (parts[0][1] - parts[0][0]);
+  const drawn = parts.map(([begin, end], number) => strip(grid, {begin, end, number, cell, side, printed}));
+  return {
+    grid: drawn.map(part => part.grid),
+    xAxis: drawn.map(part => part.xAxis),
+    yAxis: drawn.map(part => part.yAxis),
+    visualMap: {
+      show: false, type: "piecewise", dimension: 2,
+      pieces: grid.kinds.map((kind, value) => ({value, color: color(kind)})),
+    },
+    series: drawn.map(part => part.series),
+  };
+}
+
+function strip(grid, {begin, end, number, cell, side, printed}) {
   const narrow = cell < 64;
   const ink = color("ink");
   const line = {lineStyle: {color: color("line")}};
+  const cells = grid.cells.filter(one => one[1] >= begin && one[1] < end);
   return {
-    grid: {left: 180, right: 10, top: HEAD, bottom: 2},
+    grid: {left: side, width: cell * (end - begin), top: number * stripHeight(grid) + HEAD, height: ROW * grid.rows.length},
     xAxis: {
       // Few columns have room for what they are, many only for their names.
-      type: "category", position: "top", axisTick: {show: false}, axisLine: line,
-      data: grid.heads.map(parts => narrow ? parts[0] : parts.filter(Boolean).join("\n")),
+      type: "category", gridIndex: number, position: "top", axisTick: {show: false}, axisLine: line,
+      data: grid.heads.slice(begin, end).map(parts => narrow ? parts[0] : parts.filter(Boolean).join("\n")),
       axisLabel: {
         color: ink, fontSize: 12, lineHeight: 15, overflow: "truncate",
         rotate: narrow ? 60 : 0, width: narrow ? 50 : cell - 6, interval: cell < 13 ? "auto" : 0,
       },
     },
     yAxis: {
-      type: "category", inverse: true, data: grid.rows, axisTick: {show: false}, axisLine: line,
-      axisLabel: {color: ink, interval: 0, overflow: "truncate", fontSize: 12, width: 168},
+      type: "category", gridIndex: number, inverse: true, data: grid.rows, axisTick: {show: false}, axisLine: line,
+      axisLabel: {show: printed, color: ink, interval: 0, overflow: "truncate", fontSize: 12, width: side - 12},
     },
-    visualMap: {
-      show: false, type: "piecewise", dimension: 2,
-      pieces: grid.kinds.map((kind, value) => ({value, color: color(kind)})),
-    },
-    series: [{
-      type: "heatmap",
-      data: grid.cells.map(([row, column, kind]) => (
-        {value: [column, row, kind], label: {color: color(`on-${grid.kinds[kind]}`) || ink}})),
-      label: {show: cell >= 34, fontSize: 12, formatter: ({dataIndex}) => grid.cells[dataIndex][3]},
+    series: {
+      type: "heatmap", xAxisIndex: number, yAxisIndex: number,
+      data: cells.map(([row, column, kind]) => (
+        {value: [column - begin, row, kind], label: {color: color(`on-${grid.kinds[kind]}`) || ink}})),
+      label: {show: cell >= 34, fontSize: 12, formatter: ({dataIndex}) => cells[dataIndex][3]},
       itemStyle: {borderColor: color("paper"), borderWidth: 1},
       emphasis: {itemStyle: {borderColor: ink, borderWidth: 3}},
-    }],
+    },
   };
 }
 
@@ -292,7 +355,7 @@ function glance() {
     return el("div", {class: "tile"}, el("b", {}, total.toLocaleString("en")), ` ${title}`, el("ul", {}, ...lines));
   });
   here.append(el("div", {class: "tiles"}, ...tiles));
-  chart(here, 150, "Share of hosts, VMs and devices in each state; the numbers stand above.", () => ({
+  chart(here, () => 150, "Share of hosts, VMs and devices in each state; the numbers stand above.", () => ({
     grid: {left: 70, right: 20, top: 10, bottom: 25},
     xAxis: {type: "value", max: 100, axisLabel: {formatter: "{value} %", color: color("faint")}, splitLine: {lineStyle: {color: color("line")}}},
     yAxis: {type: "category", inverse: true, data: kinds.map(([, title]) => title), axisTick: {show: false}, axisLabel: {color: color("ink")}},
@@ -532,7 +595,7 @@ function capacity() {
     const details = el("details", {open: number < 4}, el("summary", {}, `${word(driver) || "no driver"}: ${some(types.map(type => word(type[0])), 4)}`,
       el("span", {}, `${plural(parents.length, "parent")}, ${word(model).replace("_", " ")}${coupled ? ", coupled" : ""}`)), inside);
     here.append(details);
-    const one = chart(inside, 60 + 30 * types.length, `Used and free of each type, in all ${parents.length} parents; the numbers stand in the table below.`, () => capacityOption(types, sums, coupled));
+    const one = chart(inside, () => 60 + 30 * types.length, `Used and free of each type, in all ${parents.length} parents; the numbers stand in the table below.`, () => capacityOption(types, sums, coupled));
     details.addEventListener("toggle", () => draw(one));
   });
   table(here, "Every parent and type", [
@@ -668,6 +731,9 @@ function waves(here, moves) {
 
 // --- findings
 
+/** All of them are searched, the first are shown. */
+const among = numbers => clipped((numbers.length > 2 ? `${plural(numbers.length, "host")}: ` : "") + some(words(numbers), 100));
+
 function findings() {
   const here = section("findings");
   if (!data.findings.length) {
@@ -677,17 +743,37 @@ function findings() {
   table(here, "The most pressing first", [
     {title: "Finding", value: row => word(row[0])},
     {title: "Meaning", value: row => word(row[1])},
-    {title: "Hosts", value: row => words(row[2]).join(", "),
-      cell: row => clipped((row[2].length > 2 ? `${plural(row[2].length, "host")}: ` : "") + some(words(row[2]), 100))},
+    {title: "Hosts", value: row => words(row[2]).join(", "), cell: row => among(row[2])},
     {title: "Item", value: row => word(row[3])},
     {title: "What, and what to do", value: row => `${word(row[4])} ${word(row[5])}`,
       cell: row => el("div", {}, clipped(word(row[4])), el("br"), word(row[5]) ? el("strong", {}, word(row[5])) : null)},
   ], data.findings, {title: "Finding", value: row => word(row[0])});
 }
 
+// --- notes of hosts
+
+function notes() {
+  const here = section("notes");
+  if (!data.notes.length) {
+    here.append(el("p", {}, "None."));
+    return;
+  }
+  here.append(el("p", {class: "said"}, "What was dropped or is not known on a host, and why. The same words of many hosts are one row."));
+  const about = row => words(row[2]).join(", ") + (row[3] > row[2].length ? ` and ${(row[3] - row[2].length).toLocaleString("en")} more` : "");
+  table(here, "Those of most hosts first", [
+    {title: "Note", value: row => word(row[0])},
+    {title: "What, and why", value: row => word(row[4])},
+    {title: "Hosts", value: row => words(row[1]).join(", "), cell: row => among(row[1])},
+    {title: "Item", value: about},
+  ], data.notes, {title: "Note", value: row => word(row[0])});
+  if (data.unshown) {
+    here.append(el("p", {class: "said"}, `${plural(data.unshown, "more note")} of single hosts are in the JSON file.`));
+  }
+}
+
 // --- put together
 
-[glance, hosts, matrix, items, capacity, plan, findings].forEach(part => part());
+[glance, hosts, matrix, items, capacity, plan, findings, notes].forEach(part => part());
 
 let timer = 0;
 section("search").addEventListener("input", event => {

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
+import typing as t
+import zlib
 
 import pytest
 from selenium.webdriver import ActionChains, Keys
@@ -27,7 +30,7 @@ def focused(page: Page) -> str:
     return str(page.run("const a = document.activeElement; return a.tagName + ' ' + (a.id || a.className)"))
 
 
-SECTIONS = ("glance", "hosts", "matrix", "items", "capacity", "plan", "findings")
+SECTIONS = ("glance", "hosts", "matrix", "items", "capacity", "plan", "findings", "notes")
 
 
 def pictures(page: Page, name: str) -> None:
@@ -168,6 +171,30 @@ def test_findings_say_how_many_hosts_they_are_about(page: Page, large: pathlib.P
     assert " hosts: hv00" in found
 
 
+def test_notes_of_many_hosts_are_one_row(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    first, *others = page.rows("notes")
+    assert first.split()[:7] == ["no", "pyudev", "Names", "need", "pyudev.", "998", "hosts:"]
+    assert "and 898 more" in first
+    assert len(others) == 24
+    page.search("hv00800 missing")
+    (found,) = page.rows("notes")
+    assert "VM web-hv00800 names the mdev 00000320-0000-4000-8000-000000000001." in found
+    page.search("hv00801")  # one of those that are not spelled out
+    assert [row.split("\t")[0] for row in page.rows("notes")] == ["no pyudev"]
+
+
+def test_what_hosts_of_the_demo_note_is_on_its_page(page: Page, small: pathlib.Path) -> None:
+    page.open(small)
+    (shown,) = (row.split("\t") for row in page.rows("notes") if row.startswith("hung\t"))
+    assert shown[2] == "hv5"
+    assert "parents/0000:d8:00.0, " in shown[3]
+    assert shown[1].strip() in small.with_suffix(".md").read_text(encoding="utf-8")
+    page.media("print")
+    settled(page)
+    assert shown[1].strip() in page.one("#notes").text
+
+
 def test_a_thousand_hosts_make_a_file_to_mail(large: pathlib.Path) -> None:
     assert large.stat().st_size < 10 * 2**20
 
@@ -287,6 +314,84 @@ def test_waves_open_to_their_moves(page: Page, large: pathlib.Path) -> None:
     assert "One more instance" in page.one("#plan").text
 
 
+NARROW = 400
+
+
+@pytest.fixture
+def narrow(page: Page) -> t.Iterator[Page]:
+    """A window of a phone's width."""
+    page.cdp("Emulation.setDeviceMetricsOverride", width=NARROW, height=900, deviceScaleFactor=1, mobile=False)
+    yield page
+    page.cdp("Emulation.clearDeviceMetricsOverride")
+
+
+CELLS = "const made = echarts.getInstanceByDom(document.querySelector('#matrix .chart')), wanted = made.getOption();"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_window_scrolls_the_matrix_in_its_box(narrow: Page, small: pathlib.Path, scheme: str) -> None:
+    narrow.media(prefers_color_scheme=scheme)
+    narrow.open(small)
+    # Every column has room for all that its head says, and every cell for its word.
+    assert narrow.run(f"{CELLS} return wanted.xAxis[0].data[1]") == "t6\nnew\nhv1"
+    assert narrow.run(f"{CELLS} return [wanted.xAxis[0].axisLabel.rotate, wanted.series[0].label.show]") == [0, True]
+    assert narrow.run("return document.documentElement.scrollWidth") == NARROW
+    assert narrow.run("return document.querySelector('#matrix canvas').clientWidth") > NARROW
+    for number in range(len(narrow.all("#matrix .chart"))):
+        rows = narrow.all("#matrix .rows")[number].find_elements("css selector", "div")
+        assert [row.get_attribute("title") for row in rows] == [row.text.replace("\n", " ") for row in rows]
+    pictures(narrow, f"narrow-{scheme}-small")
+    assert narrow.errors() == []
+
+
+def test_the_keyboard_takes_a_scrolled_matrix_along(narrow: Page, large: pathlib.Path) -> None:
+    narrow.open(large)
+    grid = narrow.one("#matrix .chart")
+    narrow.run("arguments[0].focus()", grid)
+    left = "return document.querySelector('#matrix .map').scrollLeft"
+    grid.send_keys(Keys.ARROW_RIGHT)
+    assert narrow.run(left) == 0
+    grid.send_keys(*[Keys.ARROW_RIGHT] * 10)
+    scrolled = narrow.run(
+        "const b = document.querySelector('#matrix .map'); return [b.scrollLeft, b.scrollWidth - b.clientWidth]"
+    )
+    assert abs(scrolled[0] - scrolled[1]) <= 11  # the last column, but for the margin
+    # Names of rows stay in sight.
+    assert narrow.run("const b = document.querySelector('#matrix .map'), r = b.querySelector('.rows');"
+                      "return r.getBoundingClientRect().left - b.getBoundingClientRect().left") == 0  # fmt: skip
+    grid.send_keys(*[Keys.ARROW_LEFT] * 10)
+    assert narrow.run(left) == 0
+
+
+def test_hovering_a_head_says_all_of_it(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    heads = page.run(f"{CELLS} return wanted.xAxis[0].data.map(one => one.split('\\n')[0])")
+    canvas = page.one("#matrix canvas")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    place = page.run(f"{CELLS} return made.convertToPixel({{xAxisIndex: 0}}, 1) - made.getWidth() / 2")
+    ActionChains(page.driver).move_to_element_with_offset(
+        canvas, round(place), 20 - canvas.size["height"] // 2
+    ).perform()
+    until(page, f"document.querySelector('#matrix .state').textContent === '{heads[1]}: new on 139 hosts'")
+
+
+def test_paper_cuts_a_wide_matrix_into_strips(page: Page, large: pathlib.Path) -> None:
+    page.open(large)
+    count = f"{CELLS} return wanted.series.map(one => one.data.length)"
+    whole = page.run(count)
+    page.media("print")
+    until(page, "document.querySelector('#matrix canvas').clientWidth === 680")
+    strips = page.run(count)
+    assert len(strips) == 2
+    assert sum(strips) == sum(whole)
+    assert page.run(f"{CELLS} return wanted.series.every(one => one.label.show)")
+    page.picture("print-large-matrix", "#matrix")
+    page.media("")
+    until(page, "document.querySelector('#matrix canvas').clientWidth > 680")
+    assert page.run(count) == whole
+    assert page.errors() == []
+
+
 def test_in_the_dark(page: Page, small: pathlib.Path) -> None:
     page.open(small)
     paper = "return getComputedStyle(document.body).backgroundColor"
@@ -300,6 +405,15 @@ def test_in_the_dark(page: Page, small: pathlib.Path) -> None:
     assert page.errors() == []
 
 
+GREEN = bytes.fromhex("1b8a6b")  # of a cell that says yes
+
+
+def images(pdf: bytes) -> list[bytes]:
+    """The pixels of all pictures in a PDF file."""
+    found = re.findall(rb"<<([^<>]*/Subtype /Image.*?)>>\s*stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    return [zlib.decompressobj().decompress(data) for head, data in found if b"/FlateDecode" in head]
+
+
 def test_on_paper(page: Page, small: pathlib.Path) -> None:
     page.open(small)
     page.media(prefers_color_scheme="dark")
@@ -308,6 +422,7 @@ def test_on_paper(page: Page, small: pathlib.Path) -> None:
     page.media("print", prefers_color_scheme="dark")
     settled(page)
     assert made.startswith(b"%PDF")
+    assert sum(GREEN in each for each in images(made)) >= 3  # the maps that have a yes
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.one("#filter").is_displayed()
     until(page, "[...document.querySelectorAll('canvas')].every(one => one.clientWidth <= 680)")  # a page is as wide

@@ -35,7 +35,20 @@ def large(hosts: int = 1000) -> _report.Report:
     facts[min(facts)]["vfio_migration"]["parents"][0]["types"][0]["available_instances"] = None
     pairings = _pairing.pairings(facts, _fleets.MAX_AGE, _fleets.TIME)
     snapshots = {name: each["vfio_migration"] for name, each in facts.items() if name not in (newer, lost)}
+    for number, (name, snapshot) in enumerate(sorted(snapshots.items())):
+        snapshot["notes"] = [*snapshot["notes"], *notes(name, number)]
     return _report.build(pairings, snapshots, plan(snapshots, sorted(facts)[::20]))
+
+
+def notes(host: str, number: int) -> list[_model.Note]:
+    """What every host notes, and in words of its own what every fourth does."""
+    every: _model.Note = {"item": "host", "reason": "no_pyudev", "detail": "Names need pyudev."}
+    own: _model.Note = {
+        "item": f"workloads/{number}",
+        "reason": "missing_device",
+        "detail": f"VM web-{host} names the mdev {number:08x}-0000-4000-8000-000000000001.",
+    }
+    return [every] if number % 4 else [every, own]
 
 
 def plan(snapshots: t.Mapping[str, _model.Snapshot], drained: t.Sequence[str]) -> _model.Plan:
@@ -130,7 +143,10 @@ def hostile() -> _report.Report:
     """Every place that a host fills holds one of the hostile texts."""
     pairings = report_data.small()
     snapshots = {"hv1": report_data.snapshot("hv1", {"a": "b", "c": "d"}), "hv2": _snapshot("hv2")}
+    for number, (name, snapshot) in enumerate(snapshots.items()):
+        snapshot["notes"] = [note for _text in HOSTILE for note in notes(name, number)]
     report = _report.build(pairings, snapshots, plan(snapshots, ["hv1"]))
+    report["notes"] *= len(HOSTILE)
     numbers = iter(range(10**6))
     return t.cast("_report.Report", {**_poisoned(report, numbers), "names": {("hv1", "vm-1"): HOSTILE[0]}})
 

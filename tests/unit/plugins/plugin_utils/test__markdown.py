@@ -26,6 +26,7 @@ SECTIONS = [
     "Capacity",
     "Evacuation plan",
     "Findings",
+    "Notes of hosts",
 ]
 
 
@@ -34,12 +35,13 @@ def test_it_has_every_section() -> None:
     assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert "exclusive): free places are alternatives" in text
     assert "| `hv00059` | not known | 0 |" in text
+    assert "`hv00003`, `hv00004` and 53 more | `host` | `Names need pyudev.` |" in text
     assert text.endswith("<!-- fingerprint 1 -->\n")
 
 
 def test_without_facts_and_plan_it_has_the_rest() -> None:
     text = _markdown.render(_report.build(report_data.small()), "1")
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == SECTIONS[:5] + SECTIONS[-1:]
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [*SECTIONS[:5], "Findings"]
     assert text.startswith("# VFIO migration readiness, `2026-11-22T19:04:14Z`, **PARTIAL**\n")
     assert "| `hv2` | no room | 1 |  | 1: accepted elsewhere, but no host has room |" in text
 
