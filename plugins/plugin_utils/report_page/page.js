@@ -141,11 +141,12 @@ function table(parent, name, columns, rows, facet) {
   const body = el("tbody");
   const count = el("span", {role: "status"});
   const more = el("button", {type: "button", class: "more", onclick: () => { one.shown += 20 * PAGE; one.update(); }});
+  const cut = el("p", {class: "cut"});
   const heads = columns.map((column, number) => el(
     "th", {scope: "col", class: column.kind}, el("button", {type: "button", onclick: () => sort(number)}, column.title)));
   const bar = el("div", {class: "bar"}, facet ? chooser(facet, entries, value => { one.facet = value; one.update(); }) : null, count);
   parent.append(bar, el("div", {class: "scroll"}, el(
-    "table", {}, el("caption", {}, name), el("thead", {}, el("tr", {}, ...heads)), body)), more);
+    "table", {}, el("caption", {}, name), el("thead", {}, el("tr", {}, ...heads)), body)), more, cut);
 
   function sort(number) {
     const down = one.sorted && one.sorted.number === number && !one.sorted.down;
@@ -172,6 +173,7 @@ function table(parent, name, columns, rows, facet) {
     count.textContent = found.length === entries.length ? plural(found.length, "row") : `${found.length} of ${plural(entries.length, "row")}`;
     more.hidden = found.length <= one.shown;
     more.textContent = `Show more (${found.length - one.shown} left)`;
+    cut.textContent = more.hidden ? "" : `${plural(found.length - one.shown, "more row")} are not shown here.`.replace("row are", "row is");
     one.found = found.length;
     return found.length;
   };
