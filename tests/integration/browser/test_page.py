@@ -428,7 +428,7 @@ GREEN = bytes.fromhex("1b8a6b")  # of a cell that says yes
 
 def images(made: pypdf.PdfReader) -> list[bytes]:
     """The pixels of all its pictures."""
-    numbers = range(1, made.trailer["/Size"])
+    numbers = range(1, t.cast("int", made.trailer["/Size"]))
     objects = (made.get_object(pypdf.generic.IndirectObject(number, 0, made)) for number in numbers)
     streams = [one for one in objects if isinstance(one, pypdf.generic.StreamObject)]
     return [one.get_data() for one in streams if one.get("/Subtype") == "/Image"]
