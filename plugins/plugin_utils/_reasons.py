@@ -22,7 +22,7 @@ class Sentence(t.NamedTuple):
 
 
 _LOG = "Read the kernel log of the target: only the driver knows why it refused."
-_HUNG = "A driver hangs: look for processes in state D on that host, and reload the driver or reboot."
+_HUNG = "A driver hangs: look for processes in state D on that host, and reboot; rmmod would hang, too."
 _BECOME = "Run with become: the attribute may be read by anyone, but only root may write it."
 _BROKEN = "The driver's own string breaks the rules: report it to its vendor; it is never sent anywhere."
 _ABSENT = "These drivers have no migration_version: ask their vendor which versions may migrate."

@@ -17,6 +17,7 @@ uevents, the entries that came, went and changed, and what it left behind.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -147,6 +148,13 @@ def text(data: bytes) -> str:
     return data.decode("latin-1")
 
 
+def unload(module: str) -> None:
+    """What rmmod does; it does not wait until nobody uses the module."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.delete_module(module.encode(), os.O_NONBLOCK):
+        raise OSError(ctypes.get_errno(), module)
+
+
 def ask(act: Json) -> t.Any:
     """What a file says, or who listens on a socket."""
     if "read" in act:
@@ -271,7 +279,8 @@ class Row:
     # ------------------------------------------------ what is done to the host in another way
 
     def do_turn(self, acts: t.List[Json]) -> t.Any:
-        """Turn knobs of the driver, or of the simulated host: write a file, run a command, ask a socket."""
+        """Turn knobs of the driver, or of the simulated host: write a file, run a command, unload a module,
+        ask a socket."""
         for act in acts:
             if "write" in act:
                 write(act["write"], act["data"].encode())
@@ -279,6 +288,8 @@ class Row:
                 done = subprocess.run(act["run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
                 if done.returncode:
                     return text(done.stdout)
+            elif "unload" in act:
+                unload(act["unload"])
             else:
                 said = ask(act)
                 if not said["ok"]:

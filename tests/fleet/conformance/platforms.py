@@ -35,6 +35,7 @@ PERFORMER = pathlib.Path(__file__).with_name("performer.py")
 SECONDS = 600.0
 HOST = "hv1"
 HOLDER = "vm"
+MODULE = "mdev_lab"
 BY_PARENT = r"(mdev_supported_types|driver|subsystem)$|[0-9a-f]{8}-"
 WATCHED = {
     **dict.fromkeys(("/sys/bus/mdev", "/sys/class/mdev_bus", "/sys/class/vfio", "/sys/class/vfio-dev"), ""),
@@ -92,6 +93,8 @@ def _expanded(platform: Platform, row: Row) -> dict[str, t.Any]:
 
 
 def _acts(platform: Platform, step: Step) -> Step:
+    if step["do"] == "start":
+        return {**step, "step": _acts(platform, step["step"])}
     return {"do": "turn", "acts": platform.acts(step["knob"], *step["values"])} if step["do"] == "turn" else step
 
 
@@ -139,6 +142,10 @@ class Kernel:
             return [{"run": ["qemu-system-hold", "-name", f"guest={HOLDER}", "-device", device]}]
         if knob == "release":
             return [{"run": ["busybox", "killall", "qemu-system-hold"]}]
+        if knob == "unload":
+            return [{"unload": MODULE}]
+        if knob == "load":
+            return [{"run": ["modprobe", MODULE]}]
         nodes = [f"{LAB}/{PLATFORM}/{type_id}/{level}/fault" for type_id in TYPES for level in ("type", "device")]
         numbers = [f"{LAB}/{PLATFORM}/{name}" for name in ("create_errno", "bind_delay_ms")]
         return [{"write": path, "data": "none"} for path in nodes] + [{"write": path, "data": "0"} for path in numbers]
@@ -238,6 +245,8 @@ class Simulated:
             return [self._ask("start_workload", workload={"name": HOLDER, "devices": [values[0]]})]
         if knob == "release":
             return [self._ask("stop_workload", name=HOLDER)]
+        if knob in {"unload", "load"}:
+            return [self._ask(knob, driver=MODULE)]
         return [self._ask("fault_clear"), self._ask("set_delays", parent=PLATFORM, bind=0)]
 
     def _ask(self, do: str, **arguments: t.Any) -> Act:

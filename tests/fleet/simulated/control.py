@@ -10,6 +10,7 @@ Request ``{"do": "counters", "host": "hv1"}``; answer ``{"ok": true, "result": .
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import pathlib
 import socket
@@ -46,6 +47,8 @@ class Commands:
             return command(**request)
         except (KeyError, TypeError, ScenarioError) as error:
             raise FleetError(f"{name}: {error.args[0] if error.args else error}") from error
+        except OSError as error:
+            raise FleetError(errno.errorcode[error.errno or 0]) from error
 
     def _host(self, name: str) -> HostState:
         if name not in self._hosts:
@@ -126,6 +129,14 @@ class Commands:
     def unregister(self, host: str, parent: str) -> None:
         """Unload a parent's mdev driver: no types, no instances."""
         self._host(host).unregister(parent)
+
+    def unload(self, host: str, driver: str) -> None:
+        """Unload a driver of parents, as rmmod does."""
+        self._host(host).unload(driver)
+
+    def load(self, host: str, driver: str) -> None:
+        """Load it again."""
+        self._host(host).load(driver)
 
     def set_delays(self, host: str, parent: str, **delays: float) -> None:
         """How long things take on a parent from now on; what is not named stays."""

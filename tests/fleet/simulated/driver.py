@@ -34,6 +34,8 @@ SYNTHETIC = re.compile(
 POLL_SECONDS = 0.05
 FIRST_GROUP = 10
 CDEV_SINCE = (6, 6)
+MADE_BY_DRIVER = frozenset(("platform", "virtual"))
+"""Kinds of parents that are there only while their driver is."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -112,6 +114,10 @@ class HostState:
         self.devices: dict[str, DeviceState] = {}
         self.workloads: dict[str, Workload] = {}
         self.holders: dict[str, int] = {}
+        self.unloaded: set[str] = set()
+        """Drivers that are not there any more."""
+        self.had_parents = any(parent.registered for parent in spec.parents)
+        """The kernel keeps classes that it made for a parent."""
         self.listener: Listener = lambda _happening, _subject, _synthetic: None
         self._making: dict[str, DeviceState] = {}
         self._start()
@@ -212,6 +218,11 @@ class HostState:
             device.bound = True
             self.generation += 1
             self.tell("bind", device)
+
+    def is_making(self, parent: ParentState) -> bool:
+        """Whether an instance is on its way: the driver of a parent that leaves waits for it."""
+        devices = [*self._making.values(), *(item for item in self.devices.values() if not item.bound)]
+        return any(item.parent is parent for item in devices)
 
     def _new(self, parent: ParentState, mdev_type: MdevType, uuid: str) -> DeviceState:
         attributes = {name: value.encode() for name, value in mdev_type.attributes.items()}
@@ -333,6 +344,7 @@ class HostState:
     def plug(self, address: str) -> None:
         """Register a parent that was not there (driver ready only now, or plugged again)."""
         with self.lock:
+            self.had_parents = True
             parent = self.parent(address)
             fresh = {item.id: item for item in parent.spec.types}
             if parent.alive:
@@ -364,8 +376,10 @@ class HostState:
                 raise OSError(errno.ENODEV, "")
             parent.leaving = True
             self.generation += 1
-            devices = [device for device in self.devices.values() if device.parent is parent]
-        for device in devices:
+        while self.is_making(parent):
+            time.sleep(POLL_SECONDS)
+        self.generation += 1
+        for device in [device for device in self.devices.values() if device.parent is parent]:
             self._take_off(device)
             self.drop(device)
         with self.lock:
@@ -391,6 +405,45 @@ class HostState:
             parent.driven = True
             self.plug(address)
             self.tell("bind", parent)
+
+    def unload(self, driver: str) -> None:
+        """What rmmod does with a driver of parents: refused while an instance is held, else all that it has goes."""
+        with self.lock:
+            parents = [parent for parent in self.parents.values() if parent.spec.driver == driver]
+            if not parents or driver in self.unloaded:
+                raise OSError(errno.ENOENT, "")
+            if self.users(driver):
+                raise OSError(errno.EAGAIN, "")
+        for parent in reversed(parents):
+            address = parent.spec.address
+            if parent.alive and parent.driven:
+                self.unbind_driver(address)
+            if parent.alive and parent.spec.kind in MADE_BY_DRIVER:
+                self.unplug(address)
+        with self.lock:
+            self.unloaded.add(driver)
+            gone = tuple(f"parents/{parent.spec.address}/" for parent in parents)
+            self.counters = {node: count for node, count in self.counters.items() if not node.startswith(gone)}
+            self.generation += 1
+
+    def load(self, driver: str) -> None:
+        """What modprobe does: the driver makes its parents, and finds those that are there."""
+        with self.lock:
+            if driver not in self.unloaded:
+                return
+            self.unloaded.remove(driver)
+            self.generation += 1
+            for parent in [parent for parent in self.parents.values() if parent.spec.driver == driver]:
+                if parent.spec.kind in MADE_BY_DRIVER:
+                    self.plug(parent.spec.address)
+                elif parent.alive:
+                    self.bind_driver(parent.spec.address)
+
+    def users(self, driver: str) -> int:
+        """How many of a driver's instances are held: as often it is in use itself."""
+        devices = list(self.devices.values())
+        own = [item.id for item in devices if item.parent is not None and item.parent.spec.driver == driver]
+        return sum(self.holder(ident) is not None for ident in own)
 
     def rescan(self) -> None:
         """A write to the PCI bus's ``rescan``: what was taken off is found again."""

@@ -87,7 +87,12 @@ class SysTree:
         return [parent for parent in list(self.host.parents.values()) if parent.alive]
 
     def _registered(self) -> list[ParentState]:
-        return [parent for parent in self._parents() if parent.registered and not parent.leaving]
+        there = [parent for parent in self._parents() if parent.registered]
+        return [parent for parent in there if not parent.leaving or self.host.is_making(parent)]
+
+    def _loaded(self) -> list[ParentState]:
+        """Parents whose driver is there."""
+        return [parent for parent in self._parents() if parent.spec.driver not in self.host.unloaded]
 
     def _devices(self, parent: ParentState | None = None) -> list[DeviceState]:
         return [item for item in list(self.host.devices.values()) if item.parent is parent]
@@ -152,10 +157,12 @@ class SysTree:
     def _bus_drivers(self, name: str) -> dict[str, Node]:
         bound: dict[str, dict[str, Node]] = {}
         if name == "mdev":
-            for parent in self._parents():
+            for parent in self._loaded():
                 self._driver(bound, name, parent.spec.mdev_driver, parent.spec.driver)
         undriven = {item.spec.address for item in self._parents() if not item.driven or item.leaving}
         for ident, path, driver, module in self._on_bus(name):
+            if driver in self.host.unloaded:
+                continue
             shown = self._driver(bound, name, driver, module)
             if ident not in undriven:
                 shown[ident] = Link(relative(f"bus/{name}/drivers/{driver}", path))
@@ -190,25 +197,25 @@ class SysTree:
     def classes(self) -> dict[str, Node]:
         """/sys/class; before 6.5 mdev_bus appears with the first parent."""
         shown: dict[str, Node] = {}
-        registered = self._registered()
-        if self.host.spec.mdev and (registered or self.kernel >= CLASS_ALWAYS_SINCE):
+        seen = self.host.had_parents
+        if self.host.spec.mdev and (seen or self.kernel >= CLASS_ALWAYS_SINCE):
             shown["mdev_bus"] = folder(
                 {
                     item.spec.address: Link(
                         relative("class/mdev_bus", parent_path(item.spec)), f"parents/{item.spec.address}"
                     )
-                    for item in registered
+                    for item in self._registered()
                 }
             )
         bound = self._bound()
-        if bound or registered:
+        if bound or seen:
             shown["vfio"] = folder(
                 {
                     str(item.group): Link(relative("class/vfio", f"devices/virtual/vfio/{item.group}"))
                     for item in bound
                 }
             )
-        if self.kernel >= VFIO_DEV_SINCE and (bound or registered):
+        if self.kernel >= VFIO_DEV_SINCE and (bound or seen):
             shown["vfio-dev"] = folder(
                 {
                     self.host.cdev(item): Link(
@@ -420,7 +427,7 @@ class SysTree:
     def modules(self) -> dict[str, Node]:
         """/sys/module."""
         shown: dict[str, Node] = {}
-        drivers: list[Parent | Vf] = [*(parent.spec for parent in self._parents()), *self.host.spec.vfs]
+        drivers: list[Parent | Vf] = [*(parent.spec for parent in self._loaded()), *self.host.spec.vfs]
         for item in drivers:
             name = _module(item.driver)
             if name not in shown:
@@ -430,7 +437,10 @@ class SysTree:
         return shown
 
     def _module_files(self, item: Parent | Vf) -> dict[str, Node]:
-        shown: dict[str, Node] = {"refcnt": text("1\n"), "initstate": text("live\n")}
+        shown: dict[str, Node] = {
+            "refcnt": File(0o444, lambda: b"%d\n" % self.host.users(item.driver)),
+            "initstate": text("live\n"),
+        }
         version = self.host.versions.get(item.driver)
         if version is not None:
             shown["version"] = text(f"{version}\n")

@@ -127,12 +127,18 @@ def test_a_uuid_whose_old_instance_cannot_end_is_busy(site: Site, host: str) -> 
     assert site.devices(host) == [NEW]
 
 
+LISTENED = "grep -qE '^[0-9a-f]+ +15 +[0-9]+ +00000002 ' /proc/net/netlink"
+"""Whether a socket of NETLINK_KOBJECT_UEVENT is in the group that udevd tells what it is done with."""
+
+
 @pytest.mark.fault("C15")
 @pytest.mark.parametrize("host", BOTH)
 def test_a_parent_that_registers_late_is_waited_for(site: Site, host: str) -> None:
-    """After a boot its driver may still be starting; udev's event ends the wait, long before the time is over."""
+    """After a boot its driver may still be starting; udev's event ends the wait, long before the time is over. Here it
+    starts only when somebody listens to udev, as pyudev does."""
     site.fleet.run(host, "rmmod mdev_lab")
-    running = later(lambda: site.fleet.run(host, "sleep 12; modprobe mdev_lab"))
+    load = f"until {LISTENED}; do busybox usleep 100000; done; sleep 3; modprobe mdev_lab"
+    running = later(lambda: site.fleet.run(host, load))
     start = time.monotonic()
     result = site.mdev(host, [{"uuid": NEW, "parent": EDU, "type": A1}], bind_timeout=100)
     running.join(30)
