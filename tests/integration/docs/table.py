@@ -151,6 +151,7 @@ INSTEAD: dict[str, str | Act] = {
     "./dev test PART": a_gate("molecule"),
     "./dev test release": a_gate("release"),
     "./dev test quick": a_gate("quick"),
+    "./dev test explore": a_gate("explore"),
     "./dev lint": a_gate("lint"),
     "./dev sanity": a_gate("sanity"),
     "./dev bench planner": f"{TOOLS}.benchmarks.planner --sizes 100 --ways library",
