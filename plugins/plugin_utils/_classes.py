@@ -25,9 +25,10 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
     Host,
     Node,
     NodeKey,
+    answers,
     expired,
+    latest,
     nodes,
-    verdicts,
 )
 from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
     EXPIRED,
@@ -41,10 +42,10 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._verdict import (
 NEVER = "~"
 """Sorts after every timestamp: no verdict."""
 
-_NOTHING: t.Final[t.Mapping[str, t.Any]] = {}
-
 Timed = tuple[Answer, str]
 """An answer and the time of its verdict."""
+
+_NOTHING: t.Final[dict[str, Timed]] = {}
 
 Place = tuple[Name | None, Name | None]
 """Parent and type, where an mdev comes back to."""
@@ -136,19 +137,29 @@ class _Row(t.NamedTuple):
     """Errno of each string that could not be written."""
 
 
-_Alike = dict[t.Hashable, tuple[Target, _Row]]
-"""Nodes mostly differ in their parent or name only; such are classed once."""
+class _Known(t.NamedTuple):
+    """What nodes that are alike came to."""
+
+    target: Target
+    row: _Row
+    time: str
+    """Of their answers, where those of one node have the same: no node before was asked earlier."""
+
+
+_Alike = dict[t.Hashable, _Known]
+"""Nodes mostly differ in their host, parent or name only; such are classed once."""
 
 
 class _Heard(t.NamedTuple):
     """What one host's nodes were asked."""
 
-    answers: t.Mapping[NodeKey, t.Mapping[str, Verdict]]
+    answers: t.Mapping[NodeKey, t.Sequence[Verdict]]
     asked: t.Collection[NodeKey]
     """Devices that are asked in every run; another one speaks for the rest."""
     places: dict[Place, dict[str, Timed]]
     """What the devices of a place said, the strictest of them."""
     alike: _Alike
+    """Nodes whose answers hold for this host only."""
 
 
 class Classes:
@@ -162,8 +173,8 @@ class Classes:
         self._positions = {
             key: {string: place for place, string in enumerate(pool)} for key, pool in self._pools.items()
         }
-        self._silent: _Alike = {}
-        """Nodes that said nothing; most devices of a fleet are in use and never asked."""
+        self._alike: _Alike = {}
+        """Nodes of all hosts that said nothing, or whose answers hold and are of one time."""
         self._targets: dict[t.Hashable, Target] = {}
         self._sources: dict[t.Hashable, Source] = {}
         self._sources_of: dict[tuple[Target, Target | None], Source] = {}
@@ -180,7 +191,7 @@ class Classes:
         """In order of its nodes, so that the members of each class are in order too."""
         own = list(nodes(host))
         instances = [node for node in own if node.scope == "device"]
-        heard = _Heard(verdicts(host), _asking.to_ask(instances).keys(), {}, {})
+        heard = _Heard(answers(host), _asking.to_ask(instances).keys(), {}, {})
         homes: dict[Place, Target] = {}
         # What devices say outranks what their type says, so they come first.
         devices = [(node, self._add_target(node, heard)) for node in instances]
@@ -201,30 +212,37 @@ class Classes:
                 )
 
     def _add_target(self, node: Node, heard: _Heard) -> Target:
-        said = heard.answers.get(node.key, _NOTHING)
+        said = heard.answers.get(node.key, ())
         place = heard.places.get((node.parent, node.type), _NOTHING) if node.scope == "type" else _NOTHING
         is_asked = node.scope == "type" or node.key in heard.asked
+        speaks = bool(said) and node.scope == "device" and node.kind == "mdev"
         look = (node.scope, node.kind, node.vendor, node.type, _key(node.attribute), node.state)
-        key: t.Hashable = (look, is_asked)
-        alike = self._silent
-        if said or place:
-            key = (look, is_asked, node.driven, *_contents(said), tuple(place.items()))
-            alike = heard.alike
+        words = tuple(map(_WORDS, said))
+        key: tuple[t.Hashable, ...] = (look, is_asked, words)
+        alike, time = self._alike, NEVER
+        if said and not place and not speaks and self._is_firm(node, said):
+            time = said[0]["evidence"]["time"]
+        elif said or place:
+            alike, key = heard.alike, (*key, node.driven, tuple(map(_BASIS, map(_EVIDENCE, said))), *place.items())
         known = alike.get(key)
-        if known is None:
-            row = self._row(node, said, is_asked)
-            known = alike[key] = (self._target(node, look, row, place), row)
-        target, row = known
+        if known is None or time < known.time:
+            row = self._row(node, latest(said), is_asked)
+            known = alike[key] = _Known(self._target(node, look, row, place), row, time)
+        target, row, _time = known
         if row.expired:
             self.expired[node.host] = self.expired.get(node.host, 0) + row.expired
         for errno in row.not_probed:
             errnos = self.not_probed.setdefault(node.host, {})
             errnos[errno] = errnos.get(errno, 0) + 1
-        if said and node.scope == "device" and node.kind == "mdev":
+        if speaks:
             self._hear(node, row, heard.places.setdefault((node.parent, node.type), {}))
         # There is one for each node of the fleet, and to call the class takes three times as long.
         target.members.append({"host": node.host, "parent": node.parent, "device": node.device, "room": node.room})
         return target
+
+    def _is_firm(self, node: Node, said: t.Sequence[Verdict]) -> bool:
+        """Whether all answers rest on the same, which holds: then what they say is all that matters."""
+        return len({*map(_BASIS, map(_EVIDENCE, said))}) == 1 and not expired(said[0], node, self._max_age, self._now)
 
     def _hear(self, node: Node, row: _Row, place: dict[str, Timed]) -> None:
         """An instance speaks for all of its parent and type."""
@@ -315,15 +333,9 @@ def _class_order(each: Target | Source) -> tuple[str, ...]:
     return (each.vendor, each.kind, each.type or "", first["host"], first["parent"] or "", first["device"] or "")
 
 
-_WORDS = operator.itemgetter("verdict", "reason", "errno")
+_WORDS = operator.itemgetter("string", "verdict", "reason", "errno")
 _EVIDENCE = operator.itemgetter("evidence")
-_CIRCUMSTANCES = operator.itemgetter("boot_id", "driver", "driver_version", "time")
-
-
-def _contents(said: t.Mapping[str, Verdict]) -> tuple[t.Hashable, ...]:
-    """All that matters of what a node said, to compare it with what others said."""
-    circumstances = tuple(map(_CIRCUMSTANCES, map(_EVIDENCE, said.values())))
-    return tuple(said), tuple(map(_WORDS, said.values())), circumstances
+_BASIS = operator.itemgetter("boot_id", "driver", "driver_version", "time")
 
 
 def _merged(known: Timed | None, new: Timed) -> Timed:

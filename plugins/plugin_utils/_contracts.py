@@ -283,14 +283,13 @@ def _lists(inner: Column) -> Column:
 def _records(contract: type) -> Column:
     fields = [(operator.itemgetter(name), _column(hint)) for name, hint in _hints(contract).items()]
     are_mappings = _by_type(_mapping)
-    rule = _RULES.get(contract)
+    rule, looks_at = _RULES.get(contract), _LOOKS_AT.get(contract)
 
     def column(values: t.Sequence[t.Any]) -> bool:
-        return (
-            are_mappings(values)
-            and all(field(list(map(get, values))) for get, field in fields)
-            and not (rule and any(map(rule, values)))
-        )
+        if not (are_mappings(values) and all(field(list(map(get, values))) for get, field in fields)):
+            return False
+        different = dict(zip(map(looks_at, values), values, strict=True)).values() if looks_at else values
+        return not (rule and any(map(rule, different)))
 
     return column
 
@@ -340,3 +339,7 @@ _RULES: dict[t.Any, t.Callable[[t.Any], t.Sequence[str]]] = {
     _model.Request: _node_rule,
     _model.Verdict: _node_rule,
 }
+_LOOKS_AT: dict[t.Any, t.Callable[[t.Any], t.Hashable]] = {
+    _model.Verdict: operator.itemgetter("scope", "parent", "type", "device"),
+}
+"""What the rule of a contract depends on, where many records share it: then it is applied once for all of them."""

@@ -219,25 +219,30 @@ def unlisted(snapshot: Snapshot) -> list[str]:
 _NODE = operator.itemgetter("scope", "parent", "type", "device", "vendor", "source_type")
 
 
-def verdicts(host: Host) -> dict[NodeKey, dict[str, Verdict]]:
-    """The latest answer of each node to each string; without those that broke the type rule."""
-    found: dict[NodeKey, dict[str, Verdict]] = {}
+def answers(host: Host) -> dict[NodeKey, list[Verdict]]:
+    """All that each node answered; without what broke the type rule."""
+    found: dict[NodeKey, list[Verdict]] = {}
     # Those of one node mostly follow each other.
     for node, own in itertools.groupby(host.verdicts["verdicts"] if host.verdicts else (), _NODE):
         scope, parent, kind_of, device, vendor, source_type = node
-        if scope == "type" and source_type != kind_of:
-            continue
-        answers = found.setdefault((parent, kind_of, device, vendor), {})
-        for verdict in own:
-            string = verdict["string"]
-            known = answers.get(string)
-            if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
-                answers[string] = verdict
+        if scope == "device" or source_type == kind_of:
+            found.setdefault((parent, kind_of, device, vendor), []).extend(own)
+    return found
+
+
+def latest(said: t.Iterable[Verdict]) -> dict[str, Verdict]:
+    """The latest answer to each string, of all that one node answered."""
+    found: dict[str, Verdict] = {}
+    for verdict in said:
+        string = verdict["string"]
+        known = found.get(string)
+        if known is None or known["evidence"]["time"] <= verdict["evidence"]["time"]:
+            found[string] = verdict
     return found
 
 
 def expired(verdict: Verdict, node: Node, max_age: int, now: str) -> bool:
-    """Whether what the answer was based on has changed, or is too long ago."""
+    """Whether what the answer was based on has changed, or is too long ago. Nothing but its evidence tells."""
     evidence = verdict["evidence"]
     if evidence["boot_id"] is None:
         return True  # nothing shows that it was since the last boot

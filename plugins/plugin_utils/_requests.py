@@ -20,10 +20,11 @@ from ansible_collections.vfio.migration.plugins.plugin_utils._nodes import (
     Facts,
     Host,
     Node,
+    answers,
     expired,
+    latest,
     load,
     nodes,
-    verdicts,
 )
 
 _SETTLED = frozenset({"too_long", "empty", "not_ascii", "short_write"})
@@ -51,14 +52,14 @@ def probe_requests(facts: Facts, max_age: int, now: str) -> dict[str, list[Reque
 
 
 def _host_requests(host: Host, pools: _asking.Pools, max_age: int, now: str) -> list[Request]:
-    known = verdicts(host)
+    known = answers(host)
     requests = []
     for node in _asking.asked(nodes(host)):
-        answers = known.get(node.key, {})
+        said = latest(known.get(node.key, ()))
         for string, origin in pools.get(node.pool, {}).items():
             if not origin.asks(host.name):
                 continue
-            verdict = answers.get(string)
+            verdict = said.get(string)
             if verdict is None or not _settled(verdict) or expired(verdict, node, max_age, now):
                 requests.append(_request(node, string, origin))
     return requests

@@ -139,26 +139,27 @@ def _counted(counts: t.Mapping[str | None, int], types: tuple[str, ...]) -> tupl
     return tuple([counts.get(name, 0) for name in types]) if counts else (0,) * len(types)
 
 
+_TYPE = operator.itemgetter("id", "description", "available_instances")
+
+
 def _alike(parent: Parent) -> tuple[Alike, tuple[int | None, ...]]:
-    listed = parent["types"]
-    types = [listed[place] for place in _order(tuple([each["id"] for each in listed]))]
     hardware = parent["hardware"]
-    alike = Alike(
-        parent["driver"],
-        parent["vendor"],
-        (hardware["vendor"], hardware["model"]),
-        tuple([each["id"] for each in types]),
-        tuple([each["description"] for each in types]),
-    )
-    rooms = [each["available_instances"] for each in types]
-    return alike, tuple([room if room is not None and 0 <= room < _SENSIBLE else None for room in rooms])
+    model = (hardware["vendor"], hardware["model"])
+    return _shown(parent["driver"], parent["vendor"], model, tuple(map(_TYPE, parent["types"])))
 
 
-@functools.lru_cache(maxsize=1024)
-def _order(ids: tuple[str, ...]) -> tuple[int, ...]:
-    """Places of the ids in their order; the same few lists occur on all hosts."""
-    places = {name: place for place, name in enumerate(ids)}
-    return tuple(places[name] for name in sorted(places))
+@functools.lru_cache(maxsize=4096)
+def _shown(
+    driver: str | None,
+    vendor: str | None,
+    hardware: tuple[str | None, str | None],
+    types: tuple[tuple[str, str | None, int | None], ...],
+) -> tuple[Alike, tuple[int | None, ...]]:
+    """What parents have in common, and the room of one; the same few occur on all hosts."""
+    by_id = {each[0]: each for each in types}
+    names, descriptions, rooms = zip(*(by_id[name] for name in sorted(by_id)), strict=True)
+    sensible = tuple([room if room is not None and 0 <= room < _SENSIBLE else None for room in rooms])
+    return Alike(driver, vendor, hardware, names, descriptions), sensible
 
 
 def _fits(override: Override, host: str, parent: Parent) -> bool:
