@@ -194,16 +194,16 @@ class _Cast:
         )
 
     def _add_host(self, host: _nodes.Host) -> None:
-        if host.name not in self._fleet.snapshots:
+        snapshot = self._fleet.snapshots.get(host.name)
+        if snapshot is None:
             self.held.add(host.name)
-        if host.snapshot is None:
             return
-        own = owners(host.snapshot)
+        own = owners(snapshot)
         first = len(self.vms)
         for owner in own:
             self._add(host.name, owner)
         self.devices[host.name] = frozenset(device for vm in self.vms[first:] for device in vm.devices)
-        self.notes += _remarks(host.name, host.snapshot, own)
+        self.notes += _remarks(host.name, snapshot, own)
 
     def _add(self, host: str, owner: Owner) -> None:
         conduct = self._policy.conduct.get((host, owner.id), "migrate")

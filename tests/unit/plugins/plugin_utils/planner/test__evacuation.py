@@ -148,6 +148,18 @@ def test_a_drained_host_that_nobody_reached_does_not_count_as_emptied() -> None:
     assert planning(plan)["batches"] == [{"batch": 1, "hosts": ["hv1"], "emptied": [], "waves": []}]
 
 
+@pytest.mark.fault("C16", "L8")
+@pytest.mark.parametrize("options", [drain("hv1", "hv2"), {"rolling": {"max_unavailable": 1}}])
+def test_answers_that_break_their_contract_cost_only_their_host(options: dict[str, t.Any]) -> None:
+    facts = {**fleet(), "hv4": host({"t1": 3}, {"vm5": ["t1"]})}
+    facts["hv1"]["vfio_migration_verdicts"]["verdicts"][0]["bytes_written"] = True
+    plan = planned(facts, options)
+    assert "hv1" not in {move[place] for move in plan["moves"] for place in ("source", "target")}
+    assert stuck(plan) == {}, "nobody speaks for who is on that host"
+    notes = [note["reason"] for note in planning(plan)["notes"] if note["item"] == "hosts/hv1"]
+    assert notes == ["unknown_host", "excluded"]
+
+
 @pytest.mark.fault("C3")
 def test_under_policy_same_a_uuid_that_another_host_has_stays_away() -> None:
     facts = fleet()
