@@ -477,11 +477,11 @@ def _becoming(fleet: _Fleet) -> dict[str, dict[tuple[str, str | None], int]]:
 def _passthrough(snapshot: Snapshot, leaving: t.Collection[str]) -> t.Iterator[tuple[str, int, int]]:
     """VFIO devices with room, in order of their ids: now (1 or 0), and when those that are to move have gone."""
     taken = {device for workload in snapshot["workloads"] for device in workload["devices"]}
-    for device in sorted(snapshot["devices"], key=operator.itemgetter("id")):
-        if device["kind"] == "vfio":
-            free = device["in_use_by"] == [] and device["id"] not in taken
-            if free or device["id"] in leaving:
-                yield device["id"], int(free), 1
+    there = (device for device in snapshot["devices"] if device["kind"] == "vfio")
+    for device in sorted(there, key=operator.itemgetter("id")):
+        free = device["in_use_by"] == [] and device["id"] not in taken
+        if free or device["id"] in leaving:
+            yield device["id"], int(free), 1
 
 
 def _resources(model: Model, types: t.Iterable[str | None]) -> Left:

@@ -126,6 +126,14 @@ def removed(uuid: str = ONE) -> tuple[Step, t.Any]:
     return write(f"{BUS}/{uuid}/remove", "1"), 1
 
 
+LEAVING = (
+    (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
+    (until(f"{BUS}/{ONE}", False), DONE),
+    (awaited(0.3), "waits"),
+)
+"""A removal that waits for whoever holds the instance."""
+
+
 def does(name: str, *steps: tuple[Step, t.Any], differs: Differs | None = None) -> Row:
     return Row(name, steps, differs)
 
@@ -581,9 +589,7 @@ HELD = (
         "a signal does not end a remove that blocks",
         made(),
         (turn("hold", ONE), DONE),
-        (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
-        (until(f"{BUS}/{ONE}", False), DONE),
-        (awaited(0.3), "waits"),
+        *LEAVING,
         (signal("SIGTERM"), DONE),
         (awaited(0.3), "waits"),
         (signal("SIGKILL"), DONE),
@@ -597,9 +603,7 @@ HELD = (
         made(),
         (turn("hold", ONE), DONE),
         (opened(f"{BUS}/{ONE}/remove", "w"), DONE),
-        (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
-        (until(f"{BUS}/{ONE}", False), DONE),
-        (awaited(0.3), "waits"),
+        *LEAVING,
         (start(on("write_on", data="1"), "second"), DONE),
         (awaited(0.3, "second"), "ENODEV"),
         (turn("release"), DONE),
@@ -621,9 +625,7 @@ HELD = (
         "another is made while a remove blocks",
         made(),
         (turn("hold", ONE), DONE),
-        (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
-        (until(f"{BUS}/{ONE}", False), DONE),
-        (awaited(0.3), "waits"),
+        *LEAVING,
         made(TWO),
         removed(TWO),
         (turn("release"), DONE),
@@ -786,9 +788,7 @@ UNLOADED = (
         "a removal that waits for a holder keeps the driver loaded, too",
         made(),
         (turn("hold", ONE), DONE),
-        (start(write(f"{BUS}/{ONE}/remove", "1")), DONE),
-        (until(f"{BUS}/{ONE}", False), DONE),
-        (awaited(0.3), "waits"),
+        *LEAVING,
         (turn("unload"), "EAGAIN"),
         (read(VERSION), f"{STRING}\n"),
         (turn("release"), DONE),
